@@ -1,0 +1,38 @@
+# Two commands do everything: `make demo` and `make test`. Both make the environment first.
+PYTHON ?= $(shell for p in python3 python python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; raise SystemExit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   set up, then train and test AFA on the built-in Shapes data set (work_dirs/demo)"
+	@echo "make test   set up, then run the tests"
+	@echo "make setup  only make the environment ($(VENV))"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove $(VENV)"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "afa needs Python 3.10 or newer on the PATH (or make PYTHON=/path/to/python3)."; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): a few minutes and about 6 GB the first time."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[crf,test,dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/python tools/demo.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV)
