@@ -1,0 +1,3 @@
+from afa.models.backbones.mit_attn import MiTAttn
+
+__all__ = ["MiTAttn"]
