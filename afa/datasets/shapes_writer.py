@@ -1,0 +1,207 @@
+"""Write the Shapes data set to disk in the layout of Pascal VOC."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+
+from afa.datasets.shapes_generator import CLASSES, PALETTE, SPLITS, ShapesSample, generate_sample
+
+SETTINGS_FILE = "shapes.json"
+LIST_FOLDER = "ImageSets/Segmentation"
+FOLDERS = {"JPEGImages": ".jpg", "Annotations": ".xml", "SegmentationClassAug": ".png"}
+_VERSION = 1  # raise when the same seed gives other pixels
+_JPEG_QUALITY = 95
+_OWN_FILE = re.compile(rf"({'|'.join(SPLITS)})_\d{{5}}\.(jpg|xml|png)")
+
+
+def write_shapes(
+    out: str | Path,
+    num_train: int = 800,
+    num_val: int = 100,
+    seed: int = 0,
+    size: int = 128,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> bool:
+    """Generate the data set, unless it already stands there complete.
+
+    The lists of the splits are written last: a set without them is not complete, and the next call
+    makes it again.
+
+    Args:
+        out: Folder of the data set.
+        num_train: Pictures in the training split.
+        num_val: Pictures in the validation split.
+        seed: Seed of the whole set; the same seed gives the same bytes.
+        size: Mean side of the pictures in pixels.
+        workers: Threads that draw.
+        overwrite: Replace a Shapes set that was made with other settings.
+        progress: Called with (done, total) after each picture.
+
+    Returns:
+        Whether anything was generated.
+
+    Raises:
+        ValueError: If a number is out of range, or ``out`` holds something else.
+    """
+    settings = _check_settings(num_train, num_val, seed, size, workers)
+    root = Path(out)
+    found = _read_settings(root)
+    ids = {"train": _ids("train", num_train), "val": _ids("val", num_val)}
+    if found == settings and _is_complete(root, ids):
+        return False
+    if found is not None and found != settings and not overwrite:
+        raise ValueError(
+            f"'{root}' holds a Shapes set made with other settings ({_difference(found, settings)}): "
+            "choose another folder, or add --overwrite to replace it."
+        )
+    _clear(root)
+    for folder in (*FOLDERS, LIST_FOLDER):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    _write_text(root / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
+
+    jobs = [(split, index) for split in SPLITS for index in range(len(ids[split]))]
+
+    def work(job: tuple[str, int]) -> None:
+        split, index = job
+        _write_sample(root, ids[split][index], generate_sample(seed, split, index, size))
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for done, _ in enumerate(pool.map(work, jobs), start=1):
+                if progress is not None:
+                    progress(done, len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    for split in SPLITS:
+        _write_text(root / LIST_FOLDER / f"{split}.txt", "\n".join(ids[split]) + "\n")
+    return True
+
+
+def _check_settings(num_train: int, num_val: int, seed: int, size: int, workers: int) -> dict:
+    """Check the ranges and return the settings that decide the bytes."""
+    rules = (
+        ("num-train", num_train, 1, 99999),
+        ("num-val", num_val, 1, 99999),
+        ("seed", seed, 0, 2**63 - 1),
+        ("size", size, 48, 2048),
+        ("workers", workers, 1, 256),
+    )
+    for name, value, low, high in rules:
+        if not low <= value <= high:
+            raise ValueError(f"{name} must lie in {low}..{high}, got {value}.")
+    return {
+        "dataset": "Shapes",
+        "version": _VERSION,
+        "seed": seed,
+        "size": size,
+        "num_train": num_train,
+        "num_val": num_val,
+    }
+
+
+def _ids(split: str, count: int) -> list[str]:
+    return [f"{split}_{index:05d}" for index in range(count)]
+
+
+def _read_settings(root: Path) -> dict | None:
+    """Return the settings of the set in ``root``, None for no set; refuse anything else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return None
+    try:
+        found = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or found.get("dataset") != "Shapes":
+        raise ValueError(
+            f"'{root}' is not empty and not a Shapes set (no valid {SETTINGS_FILE} in it): "
+            "choose another folder; this one is left as it is."
+        )
+    return found
+
+
+def _difference(found: dict, wanted: dict) -> str:
+    names = [name for name in wanted if found.get(name) != wanted[name]]
+    return ", ".join(f"{name} is {found.get(name)}, not {wanted[name]}" for name in names)
+
+
+def _is_complete(root: Path, ids: dict[str, list[str]]) -> bool:
+    for split, names in ids.items():
+        path = root / LIST_FOLDER / f"{split}.txt"
+        if not path.is_file() or path.read_text(encoding="utf-8").split() != names:
+            return False
+        for folder, suffix in FOLDERS.items():
+            if not all((root / folder / f"{name}{suffix}").is_file() for name in names):
+                return False
+    return True
+
+
+def _clear(root: Path) -> None:
+    """Remove an old set: its lists first, then the files that this module names."""
+    for split in SPLITS:
+        (root / LIST_FOLDER / f"{split}.txt").unlink(missing_ok=True)
+    for folder in FOLDERS:
+        if (root / folder).is_dir():
+            for path in (root / folder).iterdir():
+                if _OWN_FILE.fullmatch(path.name):
+                    path.unlink()
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(text.encode("utf-8"))
+    os.replace(part, path)
+
+
+def _write_sample(root: Path, name: str, sample: ShapesSample) -> None:
+    """Write image, mask and annotation of one picture."""
+    ok, jpeg = cv2.imencode(".jpg", sample.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    assert ok, f"OpenCV could not encode picture {name}"
+    (root / "JPEGImages" / f"{name}.jpg").write_bytes(jpeg.tobytes())
+    _write_palette_png(root / "SegmentationClassAug" / f"{name}.png", sample.mask)
+    (root / "Annotations" / f"{name}.xml").write_bytes(_annotation(name, sample))
+
+
+def _write_palette_png(path: Path, mask: np.ndarray) -> None:
+    """Write labels (H, W) uint8 as an indexed PNG in the colours of the classes."""
+    from PIL import Image
+
+    # Entries above the classes are grey; 255 is near-white as in VOC.
+    colors = PALETTE + [[grey] * 3 for grey in range(len(CLASSES), 255)] + [[224, 224, 192]]
+    image = Image.fromarray(mask)
+    image.putpalette([value for color in colors for value in color])
+    image.save(path)
+
+
+def _annotation(name: str, sample: ShapesSample) -> bytes:
+    """Return the VOC annotation of one picture; VOC's boxes count from 1, both ends included."""
+    height, width = sample.mask.shape
+    root = ElementTree.Element("annotation")
+    ElementTree.SubElement(root, "folder").text = "Shapes"
+    ElementTree.SubElement(root, "filename").text = f"{name}.jpg"
+    size = ElementTree.SubElement(root, "size")
+    for key, value in (("width", width), ("height", height), ("depth", 3)):
+        ElementTree.SubElement(size, key).text = str(value)
+    ElementTree.SubElement(root, "segmented").text = "1"
+    for obj in sample.objects:
+        y0, y1, x0, x1 = obj.box
+        node = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(node, "name").text = obj.name
+        ElementTree.SubElement(node, "difficult").text = "0"
+        box = ElementTree.SubElement(node, "bndbox")
+        for key, value in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
+            ElementTree.SubElement(box, key).text = str(value)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root) + b"\n"

@@ -1,0 +1,57 @@
+"""Generate the built-in data set Shapes in the layout of Pascal VOC."""
+
+import argparse
+import os
+import sys
+import time
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", nargs="?", default="data/shapes", help="folder (data/shapes)")
+    parser.add_argument("--num-train", type=int, default=800, help="training pictures (800)")
+    parser.add_argument("--num-val", type=int, default=100, help="validation pictures (100)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (0)")
+    parser.add_argument("--size", type=int, default=128, help="mean side in pixels (128)")
+    parser.add_argument(
+        "--workers", type=int, default=min(4, os.cpu_count() or 1), help="threads that draw"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a Shapes set made with other settings"
+    )
+    return parser.parse_args()
+
+
+def show_progress(done: int, total: int) -> None:
+    """Print a line that overwrites itself on a terminal, every tenth part elsewhere."""
+    if sys.stdout.isatty():
+        print(f"\r{done}/{total} pictures", end="" if done < total else "\n", flush=True)
+    elif done == total or done % max(1, total // 10) == 0:
+        print(f"{done}/{total} pictures", flush=True)
+
+
+def main() -> int:
+    """Generate the set and say where it is."""
+    args = parse_args()
+    print(f"Shapes: {args.num_train} train and {args.num_val} val pictures in {args.out}", flush=True)
+    from afa.datasets.shapes_writer import write_shapes
+
+    start = time.monotonic()
+    try:
+        made = write_shapes(**vars(args), progress=show_progress)
+    except (ValueError, OSError) as error:
+        print(f"shapes.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped: the set is not complete; the same command makes it.", file=sys.stderr)
+        return 130
+    if made:
+        print(f"Done in {time.monotonic() - start:.1f} s.")
+    else:
+        print("Already complete with these settings: nothing to do.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
