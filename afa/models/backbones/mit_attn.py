@@ -12,7 +12,6 @@ B batch, H W image, h w token grid of stage 4, N = h * w (row-major), A attentio
 import math
 from collections.abc import Sequence
 from numbers import Integral
-from typing import NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -20,29 +19,16 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from afa.models.backbones.mit_layers import (
+    ARCHS,
     BLOCK_NORM_EPS,
     MiTBlock,
     OverlapPatchEmbed,
     tokens_to_map,
 )
+from afa.models.backbones.mit_weights import convert_mit_state_dict, fit_mit_weights
+from afa.utils.checkpoint import load_state
 
 
-class MiTArch(NamedTuple):
-    """Sizes in which the members of the family differ."""
-
-    embed_dims: tuple[int, int, int, int]
-    depths: tuple[int, int, int, int]
-
-
-_WIDE = (64, 128, 320, 512)
-ARCHS = {
-    "b0": MiTArch((32, 64, 160, 256), (2, 2, 2, 2)),
-    "b1": MiTArch(_WIDE, (2, 2, 2, 2)),
-    "b2": MiTArch(_WIDE, (3, 4, 6, 3)),
-    "b3": MiTArch(_WIDE, (3, 4, 18, 3)),
-    "b4": MiTArch(_WIDE, (3, 8, 27, 3)),
-    "b5": MiTArch(_WIDE, (3, 6, 40, 3)),
-}
 NUM_HEADS = (1, 2, 5, 8)
 SR_RATIOS = (8, 4, 2, 1)
 PATCH_SIZES = (7, 3, 3, 3)
@@ -65,6 +51,7 @@ class MiTAttn(BaseModule):
     Attributes:
         embed_dims: Channels of the four stages.
         num_attn: Number A of attention maps: heads of stage 4 times `num_attn_blocks`.
+        head_dim: Channels of one head of stage 4, to scale the logits by.
 
     Example:
         >>> backbone = MiTAttn('b0')
@@ -85,12 +72,14 @@ class MiTAttn(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         _check_arguments(arch, strides, drop_path_rate, num_attn_blocks)
+        _check_init_cfg(init_cfg)
         self.arch = arch
         self.embed_dims, self.depths = ARCHS[arch]
         self.strides = tuple(strides)
         self.num_attn_blocks = num_attn_blocks
         self.num_attn = NUM_HEADS[-1] * num_attn_blocks
 
+        self.head_dim = self.embed_dims[3] // NUM_HEADS[3]
         num_blocks = sum(self.depths)
         rates = iter([drop_path_rate * i / (num_blocks - 1) for i in range(num_blocks)])
         in_channels = 3
@@ -115,8 +104,17 @@ class MiTAttn(BaseModule):
         if self.init_cfg is None:
             self.apply(_init_layer)
         else:
-            super().init_weights()
+            self._load_pretrained(self.init_cfg["checkpoint"])
         self._is_init = True
+
+    def _load_pretrained(self, checkpoint: str) -> None:
+        """Load weights in any known layout; mmengine's own loader may run code of the file."""
+        state = load_state(checkpoint)
+        try:
+            weights = fit_mit_weights(convert_mit_state_dict(state), self.state_dict(), self.arch)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint}: {error}") from error
+        self.load_state_dict(weights)
 
     def forward(
         self, x: Tensor, with_attn: bool = False, drop_path: bool = True
@@ -164,6 +162,17 @@ def _check_arguments(
         raise ValueError(
             f"num_attn_blocks must be 1 to {depth}, the blocks in stage 4 of MiT-{arch.upper()}, "
             f"but got {num_attn_blocks!r}."
+        )
+
+
+def _check_init_cfg(init_cfg: dict | None) -> None:
+    """Raise ValueError for an `init_cfg` that is neither None nor a checkpoint."""
+    if init_cfg is None:
+        return
+    if set(init_cfg) != {"type", "checkpoint"} or init_cfg["type"] != "Pretrained":
+        raise ValueError(
+            "init_cfg must be None or dict(type='Pretrained', checkpoint=PATH) (prefixes in the "
+            f"file are found without being named), but got {init_cfg!r}."
         )
 
 

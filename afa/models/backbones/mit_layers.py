@@ -1,8 +1,10 @@
-"""Layers of the Mix Transformer (SegFormer, Xie et al., NeurIPS 2021, arXiv:2105.15203).
+"""Sizes and layers of the Mix Transformer (SegFormer, Xie et al., NeurIPS 2021, arXiv:2105.15203).
 
 B batch, C channels, h w token grid, N = h * w tokens (row-major), M keys (N, or fewer after spatial
 reduction). Attribute names give the parameter names of the official SegFormer checkpoints.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,24 @@ from torch.nn import functional as F
 # The official checkpoints were trained with 1e-6 in the blocks and stages, and with torch's
 # default of 1e-5 in the patch embeddings and after the spatial reduction.
 BLOCK_NORM_EPS = 1e-6
+
+
+class MiTArch(NamedTuple):
+    """Sizes in which the members of the family differ."""
+
+    embed_dims: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+
+
+_WIDE = (64, 128, 320, 512)
+ARCHS = {
+    "b0": MiTArch((32, 64, 160, 256), (2, 2, 2, 2)),
+    "b1": MiTArch(_WIDE, (2, 2, 2, 2)),
+    "b2": MiTArch(_WIDE, (3, 4, 6, 3)),
+    "b3": MiTArch(_WIDE, (3, 4, 18, 3)),
+    "b4": MiTArch(_WIDE, (3, 8, 27, 3)),
+    "b5": MiTArch(_WIDE, (3, 6, 40, 3)),
+}
 
 
 def tokens_to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

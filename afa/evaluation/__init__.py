@@ -1,0 +1,9 @@
+"""Evaluation; importing this registers the metrics."""
+
+from afa.utils.quiet import import_mmseg_quietly
+
+import_mmseg_quietly()
+
+from afa.evaluation.metrics import MultiLabelMetric, WSSSIoUMetric  # noqa: E402
+
+__all__ = ["MultiLabelMetric", "WSSSIoUMetric"]

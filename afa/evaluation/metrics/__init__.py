@@ -1,0 +1,6 @@
+"""Metrics for image labels and for label maps."""
+
+from afa.evaluation.metrics.multi_label_metric import MultiLabelMetric
+from afa.evaluation.metrics.wsss_iou_metric import WSSSIoUMetric
+
+__all__ = ["MultiLabelMetric", "WSSSIoUMetric"]

@@ -1,0 +1,23 @@
+"""Models; importing this registers them in mmseg's registries."""
+
+from afa.utils.quiet import import_mmseg_quietly
+
+import_mmseg_quietly()
+
+from afa.models.affinity_heads import AttentionAffinityHead  # noqa: E402
+from afa.models.backbones import MiTAttn  # noqa: E402
+from afa.models.cls_heads import CAMHead  # noqa: E402
+from afa.models.losses import AffinityLoss, BalancedCrossEntropyLoss, DenseEnergyLoss  # noqa: E402
+from afa.models.refiners import PAR  # noqa: E402
+from afa.models.segmentors import AFA  # noqa: E402
+
+__all__ = [
+    'AFA',
+    'PAR',
+    'AffinityLoss',
+    'AttentionAffinityHead',
+    'BalancedCrossEntropyLoss',
+    'CAMHead',
+    'DenseEnergyLoss',
+    'MiTAttn',
+]

@@ -1,0 +1,271 @@
+"""Weights of the Mix Transformer in the layouts that are in circulation.
+
+Three programs name the same numbers differently. All functions here take state dicts (name to
+tensor) and leave them as they are; i is the stage (1 to 4), j the block.
+
+| layout      | patch embedding                 | block            | keys and values          |
+|-------------|---------------------------------|------------------|--------------------------|
+| segformer   | patch_embed{i}.proj             | block{i}.{j}     | kv (2C rows, keys first) |
+| mmseg       | layers.{i-1}.0.projection       | layers.{i-1}.1.{j} | in_proj (3C rows: q, k, v) |
+| huggingface | patch_embeddings.{i-1}.proj     | block.{i-1}.{j}  | key, value               |
+
+'afa' is the segformer layout inside a checkpoint of this package.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+from afa.models.backbones.mit_layers import ARCHS
+
+_ANCHORS = {
+    "segformer": re.compile(r"^(|.*\.)patch_embed[1-4]\.proj\.weight$"),
+    "mmseg": re.compile(r"^(|.*\.)layers\.[0-3]\.0\.projection\.weight$"),
+    "huggingface": re.compile(r"^(|.*\.)patch_embeddings\.[0-3]\.proj\.weight$"),
+}
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+_HEADS = ("head", "classifier", "decode_head", "auxiliary_head", "decoder", "attn_proj")
+_OWN_HEADS = ("cls_head", "affinity_head")
+_MMSEG_BLOCK = {
+    "attn.attn.out_proj": "attn.proj",
+    "attn.sr": "attn.sr",
+    "attn.norm": "attn.norm",
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "ffn.layers.0": "mlp.fc1",
+    "ffn.layers.1": "mlp.dwconv.dwconv",
+    "ffn.layers.4": "mlp.fc2",
+}
+_HUGGINGFACE_BLOCK = {
+    "layer_norm_1": "norm1",
+    "layer_norm_2": "norm2",
+    "attention.self.query": "attn.q",
+    "attention.self.sr": "attn.sr",
+    "attention.self.layer_norm": "attn.norm",
+    "attention.output.dense": "attn.proj",
+    "mlp.dense1": "mlp.fc1",
+    "mlp.dwconv.dwconv": "mlp.dwconv.dwconv",
+    "mlp.dense2": "mlp.fc2",
+}
+
+
+def unwrap_state_dict(state: object) -> dict[str, Tensor]:
+    """Find the tensors in what a checkpoint file holds.
+
+    Args:
+        state: A dict of tensors, alone or inside a checkpoint under 'state_dict' or 'model'.
+
+    Returns:
+        The named tensors; other entries are left out.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    while isinstance(state, Mapping):
+        inner = [state[k] for k in _WRAPPERS if isinstance(state.get(k), Mapping)]
+        if not inner:
+            break
+        state = inner[0]
+    entries: Mapping[Any, Any] = state if isinstance(state, Mapping) else {}
+    tensors = {k: v for k, v in entries.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    if not tensors:
+        raise ValueError(f"The weights must be a dict of named tensors, but got {_brief(state)}.")
+    return tensors
+
+
+def detect_layout(state_dict: object) -> str:
+    """Recognise the program that named the weights.
+
+    Args:
+        state_dict: Named tensors, possibly wrapped; see `unwrap_state_dict`.
+
+    Returns:
+        'segformer', 'mmseg', 'huggingface' or 'afa'.
+
+    Raises:
+        ValueError: If no Mix Transformer is found, or more than one.
+    """
+    tensors = unwrap_state_dict(state_dict)
+    layout, prefix = _find_backbone(tensors)
+    root = prefix.removesuffix("backbone.")
+    own = tuple(f"{root}{head}." for head in _OWN_HEADS)
+    if layout == "segformer" and root != prefix and any(k.startswith(own) for k in tensors):
+        return "afa"
+    return layout
+
+
+def convert_mit_state_dict(state_dict: object) -> dict[str, Tensor]:
+    """Bring the weights of a Mix Transformer to the official names.
+
+    Args:
+        state_dict: Named tensors in any known layout and below any prefix, possibly wrapped.
+
+    Returns:
+        The weights of the backbone under the names of `MiTAttn`. Parts that are not the backbone
+        are dropped, and logged; names of the backbone that are unknown stay as they are.
+
+    Raises:
+        ValueError: If no Mix Transformer is found, or more than one.
+    """
+    tensors = unwrap_state_dict(state_dict)
+    layout, prefix = _find_backbone(tensors)
+    backbone = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    heads = {k for k in backbone if k.split(".")[0] in _HEADS + _OWN_HEADS}
+    others = heads | {k for k in tensors if not k.startswith(prefix)}
+    if others:
+        parts = sorted({k.removeprefix("module.").split(".")[0] for k in others})
+        print_log(
+            f"Left out {len(others)} weights that are not the backbone's: {', '.join(parts)}.",
+            logger="current",
+        )
+    backbone = {k: v for k, v in backbone.items() if k not in heads}
+    if layout == "mmseg":
+        return _from_mmseg(backbone)
+    return _from_huggingface(backbone) if layout == "huggingface" else backbone
+
+
+def guess_arch(state_dict: Mapping[str, Tensor]) -> str | None:
+    """Tell from channels and numbers of blocks which member of the family weights belong to.
+
+    Args:
+        state_dict: Weights under the official names.
+
+    Returns:
+        'b0' to 'b5', or None when they are of no known size.
+    """
+    embeds = [state_dict.get(f"patch_embed{i}.proj.weight") for i in range(1, 5)]
+    dims = tuple(w.shape[0] if w is not None else 0 for w in embeds)
+    blocks = {m[0] for k in state_dict if (m := re.match(r"block[1-4]\.\d+\.", k))}
+    depths = tuple(sum(b.startswith(f"block{i}.") for b in blocks) for i in range(1, 5))
+    return next((name for name, arch in ARCHS.items() if arch == (dims, depths)), None)
+
+
+def fit_mit_weights(
+    state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], arch: str
+) -> dict[str, Tensor]:
+    """Check weights against the backbone that takes them.
+
+    Args:
+        state_dict: Weights under the official names.
+        expected: State dict of the backbone; only names and shapes count.
+        arch: Name of the backbone's size, for the messages.
+
+    Returns:
+        The weights under exactly the names of `expected`.
+
+    Raises:
+        ValueError: If a weight is missing, has another shape, or belongs to a deeper network.
+    """
+    missing = [k for k in expected if k not in state_dict]
+    misfits = [
+        f"{k} is {tuple(state_dict[k].shape)} instead of {tuple(v.shape)}"
+        for k, v in expected.items()
+        if k in state_dict and state_dict[k].shape != v.shape
+    ]
+    found = guess_arch(state_dict)
+    if missing or misfits or found not in (arch, None):
+        problems = [f"{len(missing)} missing ({_first(missing)})"] if missing else []
+        problems += [f"{len(misfits)} of another shape ({_first(misfits)})"] if misfits else []
+        problems += [] if problems else ["the weights have more blocks"]
+        looks = f"MiT-{found.upper()}: set arch='{found}'" if found else "no known size"
+        raise ValueError(
+            f"The weights do not fit MiT-{arch.upper()}: {', '.join(problems)}. "
+            f"They look like {looks}."
+        )
+    unexpected = [k for k in state_dict if k not in expected]
+    if unexpected:
+        print_log(
+            f"{len(unexpected)} weights have no place in MiT-{arch.upper()} and are left out: "
+            f"{_first(unexpected)}.",
+            logger="current",
+            level=logging.WARNING,
+        )
+    return {k: state_dict[k] for k in expected}
+
+
+def _find_backbone(tensors: Mapping[str, Tensor]) -> tuple[str, str]:
+    """Return the layout, and the prefix below which the backbone lies."""
+    found = {
+        (layout, match[1])
+        for layout, anchor in _ANCHORS.items()
+        for key in tensors
+        if (match := anchor.match(key))
+    }
+    if not found:
+        raise ValueError(
+            "The weights hold no Mix Transformer: no name ends in patch_embed1.proj.weight "
+            "(SegFormer), layers.0.0.projection.weight (mmseg) or patch_embeddings.0.proj.weight "
+            f"(Hugging Face); the first names are {_first(tensors)}."
+        )
+    if len(found) > 1:
+        places = ", ".join(repr(prefix) for _, prefix in sorted(found))
+        raise ValueError(f"The weights hold several Mix Transformers, below {places}: keep one.")
+    return found.pop()
+
+
+def _from_mmseg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename mmseg's MixVisionTransformer, which packs q, k and v in one matrix."""
+    out: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name, _, kind = key.rpartition(".")
+        if match := re.fullmatch(r"layers\.(\d)\.1\.(\d+)\.(.+)", key):
+            block = f"block{int(match[1]) + 1}.{match[2]}"
+            if match[3] in ("attn.attn.in_proj_weight", "attn.attn.in_proj_bias"):
+                kind = kind.removeprefix("in_proj_")
+                C = value.shape[0] // 3
+                out[f"{block}.attn.q.{kind}"], out[f"{block}.attn.kv.{kind}"] = value.split(
+                    [C, value.shape[0] - C]
+                )
+                continue
+            part = _MMSEG_BLOCK.get(match[3].rpartition(".")[0])
+            if part in ("mlp.fc1", "mlp.fc2") and value.ndim == 4:
+                value = value.flatten(1)  # 1x1 convolution -> linear layer
+            out[f"{block}.{part}.{kind}" if part else key] = value
+        elif match := re.fullmatch(r"layers\.(\d)\.(0\.projection|0\.norm|2)", name):
+            i = int(match[1]) + 1
+            new = {"0.projection": f"patch_embed{i}.proj", "0.norm": f"patch_embed{i}.norm"}
+            out[f"{new.get(match[2], f'norm{i}')}.{kind}"] = value
+        else:
+            out[key] = value
+    return out
+
+
+def _from_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename Hugging Face's SegformerEncoder, which keeps keys and values apart."""
+    out: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name, _, kind = key.rpartition(".")
+        if match := re.fullmatch(r"block\.(\d)\.(\d+)\.(.+)", name):
+            block = f"block{int(match[1]) + 1}.{match[2]}"
+            part = _HUGGINGFACE_BLOCK.get(match[3])
+            partner = state.get(f"block.{match[1]}.{match[2]}.attention.self.value.{kind}")
+            if match[3] == "attention.self.key" and partner is not None:
+                out[f"{block}.attn.kv.{kind}"] = torch.cat([value, partner])
+            elif match[3] != "attention.self.value":
+                out[f"{block}.{part}.{kind}" if part else key] = value
+        elif match := re.fullmatch(r"patch_embeddings\.(\d)\.(proj|layer_norm)", name):
+            part = {"proj": "proj", "layer_norm": "norm"}[match[2]]
+            out[f"patch_embed{int(match[1]) + 1}.{part}.{kind}"] = value
+        elif match := re.fullmatch(r"layer_norm\.(\d)", name):
+            out[f"norm{int(match[1]) + 1}.{kind}"] = value
+        else:
+            out[key] = value
+    return out
+
+
+def _first(names: Iterable[str], count: int = 3) -> str:
+    """Join the first few names, and say that there are more."""
+    names = list(names)
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def _brief(value: object) -> str:
+    """Describe a value that is no state dict."""
+    if isinstance(value, Mapping):
+        return f"a dict with {_first(map(str, value))}" if value else "an empty dict"
+    return f"a {type(value).__name__}"

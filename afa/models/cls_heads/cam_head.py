@@ -1,0 +1,79 @@
+"""Image classifier whose weights give class activation maps.
+
+Zhou et al., CVPR 2016; global max pooling as in AFA (Ru et al., CVPR 2022), section 4.3, where
+average and top-k pooling are the ablation. B images, K foreground classes, h w tokens.
+"""
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+POOLINGS = ('max', 'avg', 'topk')
+
+
+@MODELS.register_module()
+class CAMHead(BaseModule):
+    """Pool, then classify with a 1x1 convolution without bias.
+
+    Args:
+        in_channels: channels of the feature map.
+        num_classes: number of classes including background; the head has ``num_classes - 1``
+            outputs.
+        pooling: ``'max'``, ``'avg'`` or ``'topk'`` (mean of the largest values of a channel).
+        topk: share of the tokens that ``'topk'`` averages, in (0, 1].
+        loss_weight: factor of the multi-label soft margin loss.
+        init_cfg: mmengine initialisation.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        pooling: str = 'max',
+        topk: float = 0.25,
+        loss_weight: float = 1.0,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d', a=1, mode='fan_in'))
+        if pooling not in POOLINGS:
+            raise ValueError(f'CAMHead: pooling must be one of {POOLINGS}, got {pooling!r}')
+        if num_classes < 2:
+            raise ValueError(
+                f'CAMHead: num_classes counts the background too and must be at least 2, '
+                f'got {num_classes}'
+            )
+        if not 0 < topk <= 1:
+            raise ValueError(f'CAMHead: topk is a share of the tokens in (0, 1], got {topk}')
+        self.pooling = pooling
+        self.topk = topk
+        self.loss_weight = loss_weight
+        self.classifier = nn.Conv2d(in_channels, num_classes - 1, 1, bias=False)
+
+    def pool(self, feat: Tensor) -> Tensor:
+        """Pool (B, C, h, w) features over the tokens to (B, C, 1, 1)."""
+        tokens = feat.flatten(2)
+        if self.pooling == 'max':
+            pooled = tokens.amax(dim=2)
+        elif self.pooling == 'avg':
+            pooled = tokens.mean(dim=2)
+        else:
+            num_top = max(1, round(self.topk * tokens.shape[2]))
+            pooled = tokens.topk(num_top, dim=2).values.mean(dim=2)
+        return pooled[:, :, None, None]
+
+    def forward(self, feat: Tensor) -> Tensor:
+        """Give class logits (B, K) for features (B, C, h, w)."""
+        return self.classifier(self.pool(feat)).flatten(1)
+
+    def class_maps(self, feat: Tensor) -> Tensor:
+        """Give raw class maps (B, K, h, w), before ReLU, for features (B, C, h, w)."""
+        return self.classifier(feat)
+
+    def loss(self, cls_logits: Tensor, labels: Tensor) -> Tensor:
+        """Multi-label soft margin loss of logits (B, K) and multi-hot labels (B, K)."""
+        loss = F.multilabel_soft_margin_loss(cls_logits.float(), labels.float())
+        return self.loss_weight * loss

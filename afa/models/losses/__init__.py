@@ -1,0 +1,13 @@
+"""Losses of the methods."""
+
+from afa.models.losses.affinity_loss import AffinityLoss, affinity_loss
+from afa.models.losses.balanced_cross_entropy_loss import BalancedCrossEntropyLoss
+from afa.models.losses.dense_energy_loss import DenseEnergyLoss, dense_energy
+
+__all__ = [
+    'AffinityLoss',
+    'BalancedCrossEntropyLoss',
+    'DenseEnergyLoss',
+    'affinity_loss',
+    'dense_energy',
+]

@@ -1,0 +1,349 @@
+"""AFA: affinity from attention, end to end.
+
+Ru et al., "Learning Affinity from Attention: End-to-End Weakly-Supervised Semantic Segmentation
+with Transformers", CVPR 2022. B images, K foreground classes, C = K + 1, H W crop, h w tokens at
+stride 16, N = h * w, M present classes at most.
+
+What the authors' program does and this one does not: it runs the segmentation head in every CAM
+pass; it makes CAMs with drop path active; it recomputes PAR's weights for every set of masks of an
+image; it multiplies unused losses by 0 (here a phase does not compute what it does not need).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg, from_cfg
+from afa.models.utils import (
+    affinity_label,
+    attention_affinity,
+    ignore_outside,
+    multi_scale_cams,
+    present_classes,
+    pseudo_label,
+    random_walk,
+    refined_label,
+    resize_images,
+    soft_masks,
+)
+
+PHASES = ('cls', 'pseudo', 'propagated')
+
+
+@MODELS.register_module()
+class AFA(BaseSegmentor):
+    """Classify, make labels from the classifier, and learn to segment from them in one step.
+
+    The call chain of ``mode='loss'``, by phase (``phase`` is set by :class:`PhaseHook`)::
+
+        cls:         backbone -> cls_head -> loss_cls
+        pseudo:      ... + make_labels(): cams -> PAR -> pseudo label
+                     -> affinity_head -> loss_aff;  decode_head -> loss_seg (, loss_reg)
+        propagated:  ... + random walk along the affinity -> PAR -> propagated label, from which
+                     the segmentation learns
+
+    ``mode='predict'`` gives ``pred_sem_seg`` and ``pred_label`` and, with
+    ``test_cfg.pseudo_labels``, ``pred_cam``, ``pred_par`` and ``pred_propagated``.
+    ``mode='tensor'`` gives a dict: ``cls_logits`` (B, K), ``seg_logits`` (B, C, H/4, W/4),
+    ``affinity`` (B, N, N), ``cam`` (B, K, h, w) raw class maps before ReLU.
+
+    Args:
+        backbone: config of a backbone that hands out attention logits (:class:`MiTAttn`).
+        cls_head: config of :class:`CAMHead`.
+        decode_head: config of the segmentation head, mmseg's SegformerHead.
+        affinity_head: config of :class:`AttentionAffinityHead`; None for training without affinity.
+        refiner: config of :class:`PAR`; None for labels straight from CAMs.
+        loss_reg: config of :class:`DenseEnergyLoss`; None for no regulariser.
+        train_cfg: see :class:`AFATrainCfg`.
+        test_cfg: see :class:`AFATestCfg`.
+        data_preprocessor: mmseg's SegDataPreProcessor; its mean and std give PAR its colours back.
+        init_cfg: mmengine initialisation.
+
+    Raises:
+        ValueError: if the propagation needs an affinity head that is not there, or a setting is
+            unknown or outside its range.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        cls_head: dict,
+        decode_head: dict,
+        affinity_head: dict | None = None,
+        refiner: dict | None = None,
+        loss_reg: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.train_cfg = from_cfg(AFATrainCfg, train_cfg, 'model.train_cfg')
+        self.test_cfg = from_cfg(AFATestCfg, test_cfg, 'model.test_cfg')
+        if self.train_cfg.propagation == 'affinity' and affinity_head is None:
+            raise ValueError(
+                "model.train_cfg.propagation='affinity' needs model.affinity_head: give one, or set "
+                "propagation to 'attention' or None"
+            )
+        self.backbone = MODELS.build(backbone)
+        self.cls_head = MODELS.build(cls_head)
+        self.decode_head = MODELS.build(decode_head)
+        self.affinity_head = None if affinity_head is None else MODELS.build(affinity_head)
+        self.refiner = None if refiner is None else MODELS.build(refiner)
+        self.loss_reg = None if loss_reg is None else MODELS.build(loss_reg)
+        self.align_corners = self.decode_head.align_corners
+        self.num_classes = self.decode_head.num_classes
+        self.phase = 'propagated'
+
+    def set_phase(self, phase: str) -> None:
+        """Choose what a training step computes: one of ``PHASES``."""
+        if phase not in PHASES:
+            raise ValueError(f'phase must be one of {PHASES}, got {phase!r}')
+        self.phase = phase
+
+    # ---- pieces ---------------------------------------------------------------------------------
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Give the four feature maps of the backbone for (B, 3, H, W)."""
+        return self.backbone(inputs)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Give segmentation logits (B, C, H, W) at the size of the inputs."""
+        logits = self.decode_head(self.extract_feat(inputs))
+        return self._resize(logits, inputs.shape[2:])
+
+    def rgb_images(self, inputs: Tensor) -> Tensor:
+        """Undo the normalisation: network inputs (B, 3, H, W) to RGB 0..255."""
+        mean = getattr(self.data_preprocessor, 'mean', None)
+        if mean is None:
+            return inputs
+        return inputs * self.data_preprocessor.std + mean
+
+    def affinity(self, attn: Tensor) -> Tensor:
+        """Affinity (B, N, N) that the propagation spreads along, from attention logits."""
+        if self.train_cfg.propagation == 'attention' or self.affinity_head is None:
+            return attention_affinity(attn, self.backbone.head_dim)
+        return self.affinity_head(attn)
+
+    @torch.no_grad()
+    def compute_cams(
+        self, inputs: Tensor, class_idx: Tensor, with_affinity: bool = False
+    ) -> tuple[Tensor, Tensor | None, tuple[int, int] | None]:
+        """Compute CAMs over all scales and, on the way, the affinity of one scale.
+
+        Only the encoder runs, without drop path.
+
+        Args:
+            inputs: (B, 3, H, W) network inputs.
+            class_idx: (B, M) present classes, see :func:`present_classes`.
+            with_affinity: also give the affinity at ``train_cfg.propagation_scale``.
+
+        Returns:
+            CAMs (B, M, H, W) in 0..1; the affinity (B, N', N') of the unmirrored images or None;
+            the token grid (h', w') it belongs to or None.
+        """
+        cfg = self.train_cfg
+        found: dict[str, Any] = {}
+
+        def encode(images: Tensor, scale: float) -> Tensor:
+            if not with_affinity or scale != cfg.propagation_scale:
+                return self.cls_head.class_maps(self.backbone(images, drop_path=False)[-1])
+            plain, mirrored = images.chunk(2)
+            feats, attn = self.backbone(plain, with_attn=True, drop_path=False)
+            found.update(affinity=self.affinity(attn), grid=tuple(feats[-1].shape[2:]))
+            mirrored_feat = self.backbone(mirrored, drop_path=False)[-1]
+            return self.cls_head.class_maps(torch.cat([feats[-1], mirrored_feat]))
+
+        cams = multi_scale_cams(encode, inputs, class_idx, cfg.cam_scales)
+        if with_affinity and not found:  # no class at all, or a scale of its own
+            images = resize_images(inputs, cfg.propagation_scale)
+            encode(torch.cat([images, images.flip(3)]), cfg.propagation_scale)
+        return cams, found.get('affinity'), found.get('grid')
+
+    def _refine(self, inputs: Tensor) -> Any:
+        """Give a function that refines masks along these images; its weights are computed once."""
+        if self.refiner is None:
+            return None
+        images = resize_images(self.rgb_images(inputs), self.train_cfg.refine_scale)
+        weights = self.refiner.weights(images)
+        return lambda masks: self.refiner.refine(masks, weights)
+
+    def _propagate(self, affinity: Tensor, grid: tuple[int, int]) -> Any:
+        """Give a function that resizes masks to the token grid and walks along the affinity."""
+        cfg = self.train_cfg
+
+        def walk(masks: Tensor) -> Tensor:
+            masks = F.interpolate(masks, size=grid, mode='bilinear', align_corners=False)
+            return random_walk(masks, affinity, cfg.radius, cfg.power, cfg.num_steps)
+
+        return walk
+
+    @torch.no_grad()
+    def make_labels(
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        img_boxes: Sequence[Sequence[int]] | None = None,
+        propagate: bool = True,
+    ) -> dict[str, Any]:
+        """Make pseudo labels from image labels.
+
+        Args:
+            inputs: (B, 3, H, W) network inputs.
+            labels: (B, K) multi-hot image labels.
+            img_boxes: real image (y0, y1, x0, x1) in each padded crop; None for no padding.
+            propagate: also make the propagated label.
+
+        Returns:
+            ``class_idx`` (B, M), ``cams`` (B, M, H, W), ``pseudo`` (B, H, W) and, with
+            ``propagate``, ``propagated`` (B, H, W), ``affinity`` (B, N', N') and its ``grid``.
+        """
+        cfg = self.train_cfg
+        class_idx = present_classes(labels)
+        cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=propagate)
+        with torch.autocast(inputs.device.type, enabled=False):
+            refine = self._refine(inputs)
+
+            def label(walk: Any = None) -> Tensor:
+                made = pseudo_label(
+                    cams, class_idx, cfg.bkg_thr_high, cfg.bkg_thr_low, refine, walk
+                )
+                return made if img_boxes is None else ignore_outside(made, img_boxes)
+
+            made = dict(class_idx=class_idx, cams=cams, pseudo=label())
+            if propagate:
+                made.update(
+                    propagated=label(self._propagate(affinity, grid)), affinity=affinity, grid=grid
+                )
+        return made
+
+    # ---- modes ----------------------------------------------------------------------------------
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """Compute the losses of the current phase.
+
+        Args:
+            inputs: (B, 3, H, W) network inputs.
+            data_samples: with ``gt_label`` (K,) and, for padded crops, ``img_box``.
+
+        Returns:
+            ``loss_cls`` and, after the first phase, ``loss_seg``, ``loss_aff``, ``loss_reg``.
+        """
+        labels = torch.stack([sample.gt_label for sample in data_samples])
+        if self.phase == 'cls':
+            feats = self.backbone(inputs)
+            return dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
+
+        feats, attn = self._features(inputs)
+        losses = dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
+        H, W = inputs.shape[2:]
+        boxes = [sample.metainfo.get('img_box', (0, H, 0, W)) for sample in data_samples]
+        propagate = self.phase == 'propagated' and self.train_cfg.propagation is not None
+        made = self.make_labels(inputs, labels, boxes, propagate=propagate)
+        seg_label = made['propagated'] if propagate else made['pseudo']
+
+        seg_logits = self.decode_head(feats)
+        losses['loss_seg'] = self.decode_head.loss_decode(
+            self._resize(seg_logits, (H, W)), seg_label, ignore_index=255
+        )
+        if self.affinity_head is not None:
+            from_seg = self.train_cfg.aff_label == 'propagated'
+            aff_label = affinity_label(
+                seg_label if from_seg else made['pseudo'],
+                feats[-1].shape[2:],
+                self.train_cfg.radius,
+            )
+            losses['loss_aff'] = self.affinity_head.loss_aff(self.affinity_head(attn), aff_label)
+        if self.loss_reg is not None:
+            inside = ignore_outside(torch.zeros_like(seg_label), boxes) == 0
+            losses['loss_reg'] = self.loss_reg(
+                seg_logits, self.rgb_images(inputs), seg_label, inside
+            )
+        return losses
+
+    def _features(self, inputs: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Features and, where an affinity head learns from it, attention logits."""
+        if self.affinity_head is None:
+            return self.backbone(inputs), None
+        return self.backbone(inputs, with_attn=True)
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Segment images and, with ``test_cfg.pseudo_labels``, make labels from CAMs too.
+
+        Args:
+            inputs: (B, 3, H, W) network inputs.
+            data_samples: with their metainfo; ``gt_label``, where present, tells which classes the
+                CAM labels may have, else the predicted classes do.
+
+        Returns:
+            The data samples with predictions at the original size.
+        """
+        feats = self.extract_feat(inputs)
+        scores = self.cls_head(feats[-1]).sigmoid()
+        logits = self._resize(self.decode_head(feats), inputs.shape[2:])
+        data_samples = self.postprocess_result(logits, data_samples)
+        for sample, score in zip(data_samples, scores, strict=True):
+            sample.set_data(dict(pred_label=score))
+        if self.test_cfg.pseudo_labels:
+            self._predict_pseudo_labels(inputs, scores, data_samples)
+        return data_samples
+
+    def _predict_pseudo_labels(
+        self, inputs: Tensor, scores: Tensor, data_samples: list[SegDataSample]
+    ) -> None:
+        """Write ``pred_cam``, ``pred_par`` and ``pred_propagated`` into the data samples."""
+        predicted = (scores > self.test_cfg.cls_thr).float()
+        labels = torch.stack(
+            [sample.get('gt_label', guess) for sample, guess in zip(data_samples, predicted, strict=True)]
+        )
+        class_idx = present_classes(labels)
+        propagate = self.train_cfg.propagation is not None
+        cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=propagate)
+        masks = soft_masks(cams, class_idx, self.test_cfg.bkg_thr)
+        refine = self._refine(inputs)
+        maps = dict(pred_cam=masks)
+        if refine is not None:
+            maps['pred_par'] = refine(masks)
+        if propagate:
+            walked = self._propagate(affinity, grid)(masks)
+            maps['pred_propagated'] = walked if refine is None else refine(walked)
+        for name, soft in maps.items():
+            for i, sample in enumerate(data_samples):
+                label = refined_label(
+                    self._unpad(soft[i : i + 1], inputs, sample), class_idx[i : i + 1], sample.ori_shape
+                )
+                sample.set_data({name: PixelData(data=label)})
+
+    @staticmethod
+    def _unpad(masks: Tensor, inputs: Tensor, sample: SegDataSample) -> Tensor:
+        """Cut away what the preprocessor padded at the right and bottom of a test image."""
+        pad = sample.metainfo.get('img_padding_size', (0, 0, 0, 0))
+        if not any(pad):
+            return masks
+        masks = F.interpolate(masks, size=inputs.shape[2:], mode='bilinear', align_corners=False)
+        left, right, top, bottom = pad
+        return masks[..., top : masks.shape[2] - bottom, left : masks.shape[3] - right]
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
+        """Give the raw outputs of every head (``mode='tensor'``)."""
+        feats, attn = self.backbone(inputs, with_attn=True)
+        return dict(
+            cls_logits=self.cls_head(feats[-1]),
+            seg_logits=self.decode_head(feats),
+            affinity=self.affinity(attn) if self.affinity_head is None else self.affinity_head(attn),
+            cam=self.cls_head.class_maps(feats[-1]),
+        )
+
+    def _resize(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        return F.interpolate(
+            logits, size=tuple(size), mode='bilinear', align_corners=self.align_corners
+        )

@@ -1,0 +1,121 @@
+"""Settings of AFA's training and testing, checked when they are made."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+PROPAGATIONS = (None, 'attention', 'affinity')
+AFF_LABELS = ('pseudo', 'propagated')
+
+T = TypeVar('T')
+
+
+def from_cfg(cls: type[T], cfg: dict[str, Any] | None, name: str) -> T:
+    """Build a settings dataclass from a config dict.
+
+    Args:
+        cls: the dataclass.
+        cfg: its values; None for all defaults.
+        name: how the user calls this dict.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ValueError: naming an unknown key and the nearest right one.
+    """
+    cfg = dict(cfg or {})
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    for key in cfg:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f'did you mean {near[0]!r}?' if near else f'known are {", ".join(known)}'
+            raise ValueError(f'{name} has no entry {key!r}: {hint}')
+    return cls(**cfg)
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f'{name} must be between 0 and 1, got {value}')
+
+
+@dataclass(frozen=True)
+class AFATrainCfg:
+    """How labels are made while training.
+
+    Args:
+        cam_scales: factors of the crop at which CAMs are computed, each with its mirror image.
+        bkg_thr_high: background score above which only sure foreground remains (beta_h).
+        bkg_thr_low: background score below which only sure background remains (beta_l).
+        refine_scale: PAR runs at this share of the crop's resolution.
+        propagation: what the propagated label spreads along: ``'affinity'`` (learned),
+            ``'attention'`` (raw), or None: the segmentation learns from the pseudo label throughout.
+        propagation_scale: the random walk uses the affinity of the crop at this scale.
+        radius: half side of the affinity window, in tokens.
+        power: exponent of the affinity in the random walk (alpha).
+        num_steps: how often the transition is applied.
+        aff_label: the affinity learns from the ``'pseudo'`` label always, or from the
+            ``'propagated'`` label once there is one.
+    """
+
+    cam_scales: Sequence[float] = (1.0, 0.5, 1.5)
+    bkg_thr_high: float = 0.55
+    bkg_thr_low: float = 0.35
+    refine_scale: float = 0.5
+    propagation: str | None = 'affinity'
+    propagation_scale: float = 1.5
+    radius: int = 8
+    power: float = 2.0
+    num_steps: int = 1
+    aff_label: str = 'pseudo'
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if not self.cam_scales or min(self.cam_scales) <= 0:
+            raise ValueError(f'train_cfg.cam_scales must be factors above 0, got {self.cam_scales}')
+        _check_share('train_cfg.bkg_thr_high', self.bkg_thr_high)
+        _check_share('train_cfg.bkg_thr_low', self.bkg_thr_low)
+        if self.bkg_thr_low > self.bkg_thr_high:
+            raise ValueError(
+                f'train_cfg.bkg_thr_low ({self.bkg_thr_low}) must not be above bkg_thr_high '
+                f'({self.bkg_thr_high}): exchange them'
+            )
+        if self.propagation not in PROPAGATIONS:
+            raise ValueError(
+                f'train_cfg.propagation must be one of {PROPAGATIONS}, got {self.propagation!r}'
+            )
+        if self.aff_label not in AFF_LABELS:
+            raise ValueError(
+                f'train_cfg.aff_label must be one of {AFF_LABELS}, got {self.aff_label!r}'
+            )
+        if self.radius < 0:
+            raise ValueError(f'train_cfg.radius must be 0 or more tokens, got {self.radius}')
+        if min(self.refine_scale, self.propagation_scale, self.power, self.num_steps) <= 0:
+            raise ValueError(
+                'train_cfg.refine_scale, propagation_scale, power and num_steps must be above 0, '
+                f'got {self.refine_scale}, {self.propagation_scale}, {self.power} and '
+                f'{self.num_steps}'
+            )
+
+
+@dataclass(frozen=True)
+class AFATestCfg:
+    """What testing computes beside the segmentation.
+
+    Args:
+        pseudo_labels: also give the labels made from CAMs, from PAR and from the propagation, so
+            that they can be evaluated.
+        bkg_thr: the one background score of these labels.
+        cls_thr: probability above which a class counts as predicted; used for these labels where
+            an image has no image labels.
+    """
+
+    pseudo_labels: bool = False
+    bkg_thr: float = 0.45
+    cls_thr: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        _check_share('test_cfg.bkg_thr', self.bkg_thr)
+        _check_share('test_cfg.cls_thr', self.cls_thr)

@@ -1,0 +1,108 @@
+"""Class activation maps: from features to normalised maps of the present classes.
+
+B images, K foreground classes, M the largest number of present classes in the batch, H W pixels,
+h w tokens.
+
+Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016; the scales, the
+mirror and the normalisation are those of AFA (Ru et al., CVPR 2022), section 3.1. Different from
+the AFA program: only the encoder runs, and only present classes are resized and summed.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def present_classes(labels: Tensor) -> Tensor:
+    """List the classes that each image has.
+
+    Args:
+        labels: (B, K) multi-hot image labels.
+
+    Returns:
+        (B, M) int64 foreground class indices 0..K-1 in ascending order, -1 where an image has
+        fewer than M classes. M is 0 when no image has any class.
+    """
+    present = labels > 0
+    num_present = int(present.sum(1).max()) if present.numel() else 0
+    order = present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :num_present]
+    return order.masked_fill(~present.gather(1, order), -1)
+
+
+def pack_present(cams: Tensor, class_idx: Tensor) -> Tensor:
+    """Keep the maps of the present classes only.
+
+    Args:
+        cams: (B, K, h, w) maps of all classes.
+        class_idx: (B, M) as :func:`present_classes` gives it.
+
+    Returns:
+        (B, M, h, w); maps at places where ``class_idx`` is -1 are 0.
+    """
+    B, M = class_idx.shape
+    index = class_idx.clamp(min=0).view(B, M, 1, 1).expand(-1, -1, *cams.shape[2:])
+    return cams.gather(1, index) * (class_idx >= 0).view(B, M, 1, 1)
+
+
+def normalize_cams(cams: Tensor, eps: float = 1e-5) -> Tensor:
+    """Bring every map to 0..1: subtract its minimum, then divide by its maximum.
+
+    Args:
+        cams: (B, M, H, W) non-negative maps.
+        eps: added to the maximum, so that an empty map stays 0.
+
+    Returns:
+        (B, M, H, W) in [0, 1).
+    """
+    cams = cams - cams.amin(dim=(2, 3), keepdim=True)
+    return cams / (cams.amax(dim=(2, 3), keepdim=True) + eps)
+
+
+def scale_size(size: Sequence[int], scale: float) -> tuple[int, int]:
+    """Return ``size`` times ``scale``, rounded, at least one pixel a side."""
+    height, width = size
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize_images(images: Tensor, scale: float) -> Tensor:
+    """Resize images bilinearly by a factor; factor 1 gives the images themselves."""
+    size = scale_size(images.shape[2:], scale)
+    if size == tuple(images.shape[2:]):
+        return images
+    return F.interpolate(images, size=size, mode='bilinear', align_corners=False)
+
+
+def multi_scale_cams(
+    class_maps: Callable[[Tensor, float], Tensor],
+    images: Tensor,
+    class_idx: Tensor,
+    scales: Sequence[float] = (1.0, 0.5, 1.5),
+) -> Tensor:
+    """Compute the CAMs of the present classes over scales and mirror images.
+
+    At each scale the maximum over the image and its mirror image, ReLU, resized to the image;
+    the sum over scales is normalised to 0..1 (see :func:`normalize_cams`).
+
+    Args:
+        class_maps: gives raw class maps (2B, K, h, w) for images (2B, 3, H', W') and their scale;
+            the second half of the batch holds the mirror images of the first.
+        images: (B, 3, H, W) network inputs.
+        class_idx: (B, M) as :func:`present_classes` gives it.
+        scales: factors of the input size.
+
+    Returns:
+        (B, M, H, W) float32 in [0, 1).
+    """
+    total = images.new_zeros((*class_idx.shape, *images.shape[2:]), dtype=torch.float32)
+    if class_idx.shape[1] == 0:
+        return total
+    for scale in scales:
+        scaled = resize_images(images, scale)
+        raw, mirrored = class_maps(torch.cat([scaled, scaled.flip(3)]), scale).float().chunk(2)
+        maps = torch.maximum(pack_present(raw, class_idx), pack_present(mirrored.flip(3), class_idx))
+        total += F.interpolate(
+            maps.relu(), size=images.shape[2:], mode='bilinear', align_corners=False
+        )
+    return normalize_cams(total)

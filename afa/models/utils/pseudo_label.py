@@ -1,0 +1,146 @@
+"""From CAMs to label maps: background scores, softmax, refinement, two thresholds.
+
+AFA (Ru et al., CVPR 2022), sections 3.3 and 3.4. B images, M present classes at most, H W pixels.
+Different from the AFA program: both thresholds are refined in one pass, because refinement is
+linear in the maps and its weights depend on the image alone.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Refine = Callable[[Tensor], Tensor]
+
+
+def soft_masks(cams: Tensor, class_idx: Tensor, bkg_score: float) -> Tensor:
+    """Stack a constant background score on the CAMs and take the softmax over present classes.
+
+    Args:
+        cams: (B, M, H, W) in 0..1.
+        class_idx: (B, M) foreground classes 0..K-1, -1 for none.
+        bkg_score: score of the background in 0..1.
+
+    Returns:
+        (B, 1 + M, H, W) probabilities, background first; 0 where ``class_idx`` is -1.
+    """
+    scores = F.pad(cams, (0, 0, 0, 0, 1, 0), value=bkg_score)
+    absent = F.pad(class_idx < 0, (1, 0), value=False)
+    return scores.masked_fill(absent[:, :, None, None], float('-inf')).softmax(dim=1)
+
+
+def labels_from_masks(masks: Tensor, class_idx: Tensor) -> Tensor:
+    """Take the class with the largest mask at each pixel.
+
+    Args:
+        masks: (B, 1 + M, H, W), background first.
+        class_idx: (B, M) foreground classes 0..K-1, -1 for none.
+
+    Returns:
+        (B, H, W) int64 labels: 0 background, 1..K foreground.
+    """
+    labels = F.pad(class_idx.clamp(min=-1) + 1, (1, 0), value=0)
+    absent = F.pad(class_idx < 0, (1, 0), value=False)
+    best = masks.masked_fill(absent[:, :, None, None], float('-inf')).argmax(dim=1)
+    return labels.gather(1, best.flatten(1)).view_as(best)
+
+
+def merge_thresholds(label_high: Tensor, label_low: Tensor, ignore_index: int = 255) -> Tensor:
+    """Combine the labels of a high and of a low background score.
+
+    Foreground where the high score still gives foreground, background where both give
+    background, ``ignore_index`` elsewhere.
+
+    Args:
+        label_high: (B, H, W) labels made with the high background score.
+        label_low: (B, H, W) labels made with the low background score.
+        ignore_index: label of undecided pixels.
+
+    Returns:
+        (B, H, W) int64.
+    """
+    undecided = (label_high == 0) & (label_low != 0)
+    return label_high.masked_fill(undecided, ignore_index)
+
+
+def ignore_outside(
+    labels: Tensor, img_boxes: Sequence[Sequence[int]], ignore_index: int = 255
+) -> Tensor:
+    """Set every pixel outside the real image of a padded crop to ``ignore_index``.
+
+    Args:
+        labels: (B, H, W).
+        img_boxes: one (y0, y1, x0, x1), end-exclusive, per image.
+        ignore_index: label of the padding.
+
+    Returns:
+        (B, H, W), a new tensor.
+    """
+    inside = torch.zeros_like(labels, dtype=torch.bool)
+    for mask, (y0, y1, x0, x1) in zip(inside, img_boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+    return labels.masked_fill(~inside, ignore_index)
+
+
+def refined_label(
+    masks: Tensor, class_idx: Tensor, size: Sequence[int], refine: Refine | None = None
+) -> Tensor:
+    """Refine soft masks, bring them to a size and take the best class.
+
+    Args:
+        masks: (B, 1 + M, h, w), background first.
+        class_idx: (B, M) foreground classes 0..K-1, -1 for none.
+        size: height and width of the label map.
+        refine: maps (B, m, h, w) to (B, m, H', W'), or None for no refinement.
+
+    Returns:
+        (B, \\*size) int64 labels.
+    """
+    if refine is not None:
+        masks = refine(masks)
+    masks = F.interpolate(masks, size=tuple(size), mode='bilinear', align_corners=False)
+    return labels_from_masks(masks, class_idx)
+
+
+def pseudo_label(
+    cams: Tensor,
+    class_idx: Tensor,
+    bkg_thr_high: float = 0.55,
+    bkg_thr_low: float = 0.35,
+    refine: Refine | None = None,
+    propagate: Refine | None = None,
+    size: Sequence[int] | None = None,
+    ignore_index: int = 255,
+) -> Tensor:
+    """Make a pseudo label with two background scores.
+
+    For each score: softmax over it and the CAMs, optionally propagated (random walk) and refined
+    (PAR), resized, argmax; then :func:`merge_thresholds`.
+
+    Args:
+        cams: (B, M, H, W) normalised CAMs of the present classes, 0..1.
+        class_idx: (B, M) their foreground classes 0..K-1, -1 for none.
+        bkg_thr_high: background score above which only sure foreground remains.
+        bkg_thr_low: background score below which only sure background remains.
+        refine: linear map of masks (B, m, h, w) to (B, m, H', W'), e.g. PAR; None for none.
+        propagate: linear map of masks before ``refine``, e.g. a random walk; None for none.
+        size: height and width of the label, by default those of the CAMs.
+        ignore_index: label of undecided pixels.
+
+    Returns:
+        (B, H, W) int64 pseudo label: 0 background, 1..K foreground, ``ignore_index`` undecided.
+
+    Example:
+        >>> cams = torch.tensor([[[[0.9, 0.45, 0.1]]]])
+        >>> pseudo_label(cams, torch.tensor([[4]]))
+        tensor([[[  5, 255,   0]]])
+    """
+    size = cams.shape[2:] if size is None else size
+    masks = torch.cat(
+        [soft_masks(cams, class_idx, thr) for thr in (bkg_thr_high, bkg_thr_low)], dim=1
+    )
+    for step in (propagate, refine):
+        masks = masks if step is None else step(masks)
+    high, low = (refined_label(part, class_idx, size) for part in masks.chunk(2, dim=1))
+    return merge_thresholds(high, low, ignore_index)

@@ -1,0 +1,51 @@
+# AFA on a Mix Transformer B1 (method: Ru et al., CVPR 2022).
+num_classes = 21
+model = dict(
+    type="AFA",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        test_cfg=dict(size_divisor=1),
+    ),
+    backbone=dict(
+        type="MiTAttn",
+        arch="b1",
+        strides=(4, 2, 2, 1),
+        drop_path_rate=0.1,
+        init_cfg=dict(type="Pretrained", checkpoint="weights/mit_b1.pth"),
+    ),
+    cls_head=dict(type="CAMHead", in_channels=512, num_classes=num_classes, pooling="max"),
+    decode_head=dict(
+        type="SegformerHead",
+        in_channels=[64, 128, 320, 512],
+        in_index=[0, 1, 2, 3],
+        channels=256,
+        dropout_ratio=0.1,
+        num_classes=num_classes,
+        norm_cfg=dict(type="BN", requires_grad=True),
+        act_cfg=None,  # linear projections of the stages, as in SegFormer's MLP head
+        align_corners=False,
+        loss_decode=dict(type="BalancedCrossEntropyLoss", loss_weight=0.1),
+    ),
+    affinity_head=dict(
+        type="AttentionAffinityHead",
+        in_channels=16,
+        loss_aff=dict(type="AffinityLoss", loss_weight=0.1),
+    ),
+    refiner=dict(type="PAR", num_iters=10, dilations=(1, 2, 4, 8, 12, 24)),
+    train_cfg=dict(
+        cam_scales=(1.0, 0.5, 1.5),
+        bkg_thr_high=0.55,
+        bkg_thr_low=0.35,
+        refine_scale=0.5,
+        propagation="affinity",
+        radius=8,
+        power=2,
+        aff_label="pseudo",
+    ),
+    test_cfg=dict(pseudo_labels=True, bkg_thr=0.45),
+)

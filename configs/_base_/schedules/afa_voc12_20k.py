@@ -1,0 +1,39 @@
+# 20,000 iterations: 2,000 classification only, then the pseudo label, from 6,000 on the propagated
+# label (Ru et al., CVPR 2022).
+max_iters = 20000
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
+    paramwise_cfg=dict(
+        custom_keys={
+            "cls_head": dict(lr_mult=10),
+            "decode_head": dict(lr_mult=10),
+            "affinity_head": dict(lr_mult=10),
+            "norm": dict(lr_mult=0),  # layer norms of the backbone stay as they were loaded
+        }
+    ),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-6 / 6e-5, by_epoch=False, begin=0, end=1500),
+    dict(
+        type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=1500, end=max_iters + 1
+    ),
+]
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=2000)
+default_hooks = dict(
+    timer=dict(type="IterTimerHook"),
+    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    checkpoint=dict(
+        type="CheckpointHook",
+        by_epoch=False,
+        interval=2000,
+        max_keep_ckpts=3,
+        save_best="seg/mIoU",
+        rule="greater",
+    ),
+    sampler_seed=dict(type="DistSamplerSeedHook"),
+)
+custom_hooks = [
+    dict(type="PhaseHook", cls_iters=2000, pseudo_iters=6000),
+]
