@@ -1,0 +1,21 @@
+"""Data sets and transforms, registered in mmseg's registries."""
+
+from afa.utils.quiet import import_mmseg_quietly
+
+import_mmseg_quietly()
+
+from afa.datasets.coco14 import COCO14Dataset  # noqa: E402
+from afa.datasets.shapes import ShapesDataset  # noqa: E402
+from afa.datasets.transforms import PackWSSSInputs, RandomCropPad, RandomScale  # noqa: E402
+from afa.datasets.voc import VOC12Dataset  # noqa: E402
+from afa.datasets.wsss_dataset import WSSSDataset  # noqa: E402
+
+__all__ = [
+    "COCO14Dataset",
+    "PackWSSSInputs",
+    "RandomCropPad",
+    "RandomScale",
+    "ShapesDataset",
+    "VOC12Dataset",
+    "WSSSDataset",
+]

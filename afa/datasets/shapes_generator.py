@@ -85,18 +85,18 @@ def generate_sample(seed: int, split: str, index: int, size: int = 128) -> Shape
         Image, mask and the list of visible objects.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    height, width = (int(round(size * rng.uniform(0.85, 1.15))) for _ in range(2))
+    height, width = (round(size * rng.uniform(0.85, 1.15)) for _ in range(2))
     placed, alphas = _draw_layout(rng, height, width)
     ground = rng.uniform(40, 215, size=3)
     canvas = _draw_background(rng, height, width, ground)
-    owner = np.full((height, width), -1, dtype=np.int64)
+    owner: np.ndarray = np.full((height, width), -1, dtype=np.int64)
     for number, (obj, alpha) in enumerate(zip(placed, alphas, strict=True)):
         surface = _draw_surface(rng, obj, alpha > 0.5, ground)
         canvas += alpha[..., None] * (surface - canvas)
         owner[alpha > 0.5] = number
     canvas += rng.normal(0, 4.0, size=canvas.shape)
     image = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)[..., ::-1].copy()  # RGB -> BGR
-    mask = np.zeros((height, width), dtype=np.uint8)
+    mask: np.ndarray = np.zeros((height, width), dtype=np.uint8)
     objects = []
     for number, obj in enumerate(placed):
         mask[owner == number] = CLASSES.index(obj.name)
@@ -142,9 +142,7 @@ def _place(rng: np.random.Generator, height: int, width: int) -> _Placed:
     radius = size * min(height, width) / 2
     angle = np.deg2rad(rng.uniform(-_MAX_ANGLE, _MAX_ANGLE))
     margin = 0.8 * radius  # an object may leave the image by a fifth of its radius
-    center = np.array(
-        [rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)]
-    )
+    center = np.array([rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)])
     stretch = rng.uniform(0.88, 1.0, size=2)
     cos, sin = np.cos(angle), np.sin(angle)
     points = _silhouette(name) * stretch * radius
@@ -154,7 +152,7 @@ def _place(rng: np.random.Generator, height: int, width: int) -> _Placed:
 
 def _coverage(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return the share of each pixel that the polygon covers, (H, W) in 0..1."""
-    fine = np.zeros((height * _SUPERSAMPLE, width * _SUPERSAMPLE), dtype=np.uint8)
+    fine: np.ndarray = np.zeros((height * _SUPERSAMPLE, width * _SUPERSAMPLE), dtype=np.uint8)
     corners = np.rint(polygon * _SUPERSAMPLE).astype(np.int32)
     cv2.fillPoly(fine, [corners], 255)
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA) / 255.0
@@ -170,7 +168,7 @@ def _draw_layout(
         wanted = max(1, count - attempt // (_MAX_LAYOUTS // 3))
         placed = [_place(rng, height, width) for _ in range(wanted)]
         alphas = [_coverage(obj.polygon, height, width) for obj in placed]
-        hidden = np.zeros((height, width), dtype=bool)
+        hidden: np.ndarray = np.zeros((height, width), dtype=bool)
         shares = []
         for obj, alpha in reversed(list(zip(placed, alphas, strict=True))):
             inside = alpha > 0.5
@@ -190,6 +188,10 @@ def _smooth_noise(
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float64)
 
 
+def _random_point(rng: np.random.Generator, height: int, width: int) -> tuple[int, int]:
+    return int(rng.uniform(0, width)), int(rng.uniform(0, height))
+
+
 def _draw_background(
     rng: np.random.Generator, height: int, width: int, ground: np.ndarray
 ) -> np.ndarray:
@@ -203,12 +205,12 @@ def _draw_background(
     canvas = canvas.astype(np.float32)
     side = min(height, width)
     for _ in range(int(rng.integers(2, 7))):
-        start, end = (tuple(int(v) for v in rng.uniform(0, [width, height])) for _ in range(2))
+        start, end = _random_point(rng, height, width), _random_point(rng, height, width)
         color = ground + rng.normal(0, 45, size=3)
         cv2.line(canvas, start, end, color.tolist(), int(rng.integers(1, 3)), cv2.LINE_AA)
     for _ in range(int(rng.integers(3, 9))):
-        center = tuple(int(v) for v in rng.uniform(0, [width, height]))
-        axes = tuple(max(2, int(v)) for v in rng.uniform(0.02, 0.07, size=2) * side)
+        center = _random_point(rng, height, width)
+        axes = [max(2, int(share * side)) for share in rng.uniform(0.02, 0.07, size=2)]
         color = rng.uniform(20, 245, size=3).tolist()
         cv2.ellipse(canvas, center, axes, rng.uniform(0, 180), 0, 360, color, -1, cv2.LINE_AA)
     return canvas.astype(np.float64)
@@ -234,8 +236,8 @@ def _draw_surface(
     height, width = inside.shape
     ink = np.array(_INKS[obj.name]) + rng.normal(0, 8, size=3)
     body = _body_color(rng, ground, ink)
-    xs, ys = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    dx, dy = xs - obj.center[0], ys - obj.center[1]
+    dx = np.arange(width)[None, :] + 0.5 - obj.center[0]
+    dy = np.arange(height)[:, None] + 0.5 - obj.center[1]
     light = rng.uniform(0, 2 * np.pi)
     shade = 1 + 0.12 * (np.cos(light) * dx + np.sin(light) * dy) / obj.radius
     surface = body * shade[..., None] + _smooth_noise(rng, height, width, 20, 5)

@@ -62,8 +62,8 @@ def write_shapes(
         return False
     if found is not None and found != settings and not overwrite:
         raise ValueError(
-            f"'{root}' holds a Shapes set made with other settings ({_difference(found, settings)}): "
-            "choose another folder, or add --overwrite to replace it."
+            f"'{root}' holds a Shapes set made with other settings "
+            f"({_difference(found, settings)}): choose another folder, or add --overwrite."
         )
     _clear(root)
     for folder in (*FOLDERS, LIST_FOLDER):

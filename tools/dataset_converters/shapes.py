@@ -34,7 +34,9 @@ def show_progress(done: int, total: int) -> None:
 def main() -> int:
     """Generate the set and say where it is."""
     args = parse_args()
-    print(f"Shapes: {args.num_train} train and {args.num_val} val pictures in {args.out}", flush=True)
+    print(
+        f"Shapes: {args.num_train} train and {args.num_val} val pictures in {args.out}", flush=True
+    )
     from afa.datasets.shapes_writer import write_shapes
 
     start = time.monotonic()

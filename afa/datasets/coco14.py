@@ -1,0 +1,48 @@
+"""MS COCO 2014."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mmseg.registry import DATASETS
+
+from afa.datasets.wsss_dataset import WSSSDataset
+
+# In the order of the category ids; the ids themselves (1..90) have gaps, the labels 1..80 have not.
+CLASSES = (
+    "background", "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck",
+    "boat", "traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat",
+    "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella",
+    "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball", "kite",
+    "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange",
+    "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant",
+    "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone",
+    "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors",
+    "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+
+
+def bit_palette(num_classes: int) -> list[list[int]]:
+    """Return VOC's colour map: the bits of the label, spread over red, green and blue.
+
+    Args:
+        num_classes: Number of colours, at most 256.
+
+    Returns:
+        RGB colours 0..255; the first is black.
+    """
+    palette = []
+    for label in range(num_classes):
+        color = [0, 0, 0]
+        for bit in range(8):
+            color[bit % 3] |= ((label >> bit) & 1) << (7 - bit // 3)
+        palette.append(color)
+    return palette
+
+
+@DATASETS.register_module()
+class COCO14Dataset(WSSSDataset):
+    """Read MS COCO 2014 with masks made of its instances: background and 80 classes."""
+
+    METAINFO: ClassVar[dict] = dict(classes=CLASSES, palette=bit_palette(len(CLASSES)))

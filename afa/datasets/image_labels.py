@@ -1,0 +1,186 @@
+"""Read image-level labels: which classes an image has, nothing about where they are.
+
+Two sources: a JSON file ``{"image id": ["class name", ...]}``, or a folder of VOC annotations
+(``<image id>.xml``). Both may come from strangers: JSON is data by nature, and an XML file that
+declares a document type (the door to entity attacks) is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_DIFFICULT = ("keep", "drop")
+
+
+class _NoDoctypeBuilder(ElementTree.TreeBuilder):
+    """Build a tree, and refuse a document type before any of its entities is read."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ValueError("declares a DOCTYPE, which annotations never need")
+
+
+def labels_from_xml(path: str | Path, classes: Sequence[str], difficult: str = "keep") -> list[str]:
+    """Read the classes of one VOC annotation.
+
+    Args:
+        path: XML file with one ``<object>`` per object.
+        classes: Classes of the data set, background first.
+        difficult: ``'keep'`` or ``'drop'`` objects marked as difficult.
+
+    Returns:
+        Class names in the order of ``classes``, each once.
+
+    Raises:
+        ValueError: If the file is missing, malformed, empty of objects or has an unknown class.
+    """
+    if difficult not in _DIFFICULT:
+        raise ValueError(f"difficult must be 'keep' or 'drop', got '{difficult}'.")
+    names, dropped = _read_xml(Path(path), difficult)
+    if not names:
+        reason = (
+            f"only difficult objects in '{path}'; use difficult='keep'"
+            if dropped
+            else f"no <object> with a <name> in '{path}'; mend it"
+        )
+        raise ValueError(f"Image without labels: {reason} or take the image off the list.")
+    return _checked(names, classes, str(path))
+
+
+def load_image_labels(
+    path: str | Path,
+    classes: Sequence[str],
+    img_ids: Iterable[str],
+    difficult: str = "keep",
+    known: Collection[str] = (),
+) -> dict[str, list[str]]:
+    """Read the classes of many images.
+
+    Args:
+        path: A JSON file, or a folder of VOC annotations.
+        classes: Classes of the data set, background first.
+        img_ids: The images that need labels; the source may hold more.
+        difficult: ``'keep'`` or ``'drop'`` difficult objects; for XML only.
+        known: Further class names that are right but not asked for; they are left out.
+
+    Returns:
+        Image id to class names in the order of ``classes``.
+
+    Raises:
+        ValueError: If the source is missing or malformed, an image has no labels, or a class is
+            unknown.
+    """
+    path = Path(path)
+    every = [*classes, *(name for name in known if name not in classes)]
+    if path.is_dir():
+        labels = {
+            img_id: labels_from_xml(path / f"{img_id}.xml", every, difficult) for img_id in img_ids
+        }
+    else:
+        table = _read_json(path)
+        labels = {}
+        for img_id in img_ids:
+            if not table.get(img_id):
+                state = "an empty list" if img_id in table else "no entry"
+                raise ValueError(
+                    f"Image without labels: '{img_id}' has {state} in '{path}'; "
+                    "add its classes or take it off the list of the split."
+                )
+            labels[img_id] = _checked(table[img_id], every, f"{path}: {img_id}")
+    return {img_id: [name for name in names if name in classes] for img_id, names in labels.items()}
+
+
+def to_multi_hot(names: Iterable[str], classes: Sequence[str]) -> np.ndarray:
+    """Turn class names into a vector with 1 where the image has the class.
+
+    Args:
+        names: Class names of one image.
+        classes: Classes of the data set, background first.
+
+    Returns:
+        float32 array (K,); entry 0 is the first foreground class.
+
+    Raises:
+        ValueError: If a name is not a foreground class.
+    """
+    foreground = list(classes[1:])
+    label: np.ndarray = np.zeros(len(foreground), dtype=np.float32)
+    for name in names:
+        if name not in foreground:
+            raise ValueError(_unknown(name, foreground, "labels"))
+        label[foreground.index(name)] = 1.0
+    return label
+
+
+def _unknown(name: str, foreground: Sequence[str], where: str) -> str:
+    near = difflib.get_close_matches(name, foreground, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"the classes are {', '.join(foreground)}."
+    return f"Unknown class '{name}' in {where}: {hint}"
+
+
+def _checked(names: Iterable[str], classes: Sequence[str], where: str) -> list[str]:
+    """Return the names in the order of the classes, each once; refuse unknown ones."""
+    foreground = list(classes[1:])
+    for name in names:
+        if name not in foreground:
+            raise ValueError(_unknown(name, foreground, f"'{where}'"))
+    found = set(names)
+    return [name for name in foreground if name in found]
+
+
+def _read_xml(path: Path, difficult: str) -> tuple[list[str], bool]:
+    """Return the object names of an annotation and whether difficult ones were dropped."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"Annotation '{path}' cannot be read ({error.strerror}): "
+            "every image of the list needs one XML file there."
+        ) from error
+    parser = ElementTree.XMLParser(target=_NoDoctypeBuilder())
+    try:
+        root = ElementTree.fromstring(data, parser=parser)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise ValueError(f"Malformed annotation '{path}': {error}.") from error
+    names, dropped = [], False
+    for node in root.iter("object"):
+        if difficult == "drop" and (node.findtext("difficult") or "0").strip() == "1":
+            dropped = True
+            continue
+        # Only the object's own name: VOC person layouts nest <part><name>head</name></part>.
+        name = (node.findtext("name") or "").strip()
+        if name:
+            names.append(name)
+    return names, dropped
+
+
+def _read_json(path: Path) -> dict[str, list[str]]:
+    """Read ``{id: [names]}``; an id may carry the suffix of its image file."""
+    try:
+        pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
+    except OSError as error:
+        raise ValueError(
+            f"Image labels '{path}' cannot be read ({error.strerror}): give a JSON file "
+            '{"image id": ["class", ...]} or a folder of VOC annotations.'
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"Malformed JSON in '{path}': {error}.") from error
+    form = f'\'{path}\' must hold one JSON object {{"image id": ["class", ...]}}'
+    if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
+        raise ValueError(f"{form}, got another JSON value.")
+    table: dict[str, list[str]] = {}
+    for key, names in pairs:
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{form}, but the value of '{key}' is not a list of class names.")
+        stem, dot, suffix = key.rpartition(".")
+        img_id = stem if dot and f".{suffix.lower()}" in _IMAGE_SUFFIXES else key
+        if img_id in table:
+            raise ValueError(f"'{path}' names the image '{img_id}' twice: keep one entry.")
+        table[img_id] = names
+    return table

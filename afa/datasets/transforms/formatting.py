@@ -1,0 +1,58 @@
+"""Pack a sample for a weakly-supervised segmentor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmseg.datasets import PackSegInputs
+from mmseg.registry import TRANSFORMS
+
+_META_KEYS = (
+    "img_path",
+    "seg_map_path",
+    "ori_shape",
+    "img_shape",
+    "pad_shape",
+    "scale_factor",
+    "flip",
+    "flip_direction",
+    "reduce_zero_label",
+    "img_id",
+    "img_box",
+)
+
+
+@TRANSFORMS.register_module()
+class PackWSSSInputs(PackSegInputs):
+    """Pack image, masks and meta data as mmseg does, and the image-level label.
+
+    Adds to the data sample ``gt_label``, a float32 tensor (K,) with 1 for each class of the image
+    (absent when the data set has no image labels), and to its meta data ``img_id`` and ``img_box``
+    (y0, y1, x0, x1): the part of the input that is image and not padding, the whole input when no
+    transform has set it.
+
+    Args:
+        meta_keys: Names of the results that become meta data.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = _META_KEYS) -> None:
+        super().__init__(meta_keys=meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack the results.
+
+        Args:
+            results: What the pipeline has gathered.
+
+        Returns:
+            Dict with ``inputs`` (3, H, W) and ``data_samples``.
+        """
+        if "img" in results and "img_box" not in results:
+            height, width = results["img"].shape[:2]
+            results["img_box"] = (0, height, 0, width)
+        packed = super().transform(results)
+        if "gt_label" in results:
+            label = torch.as_tensor(results["gt_label"], dtype=torch.float32).clone()
+            packed["data_samples"].set_data({"gt_label": label})
+        return packed

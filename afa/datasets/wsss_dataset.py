@@ -1,0 +1,143 @@
+"""The data set all others share: images, image-level labels and, for evaluation, masks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from afa.datasets.image_labels import load_image_labels, to_multi_hot
+
+
+@DATASETS.register_module()
+class WSSSDataset(BaseSegDataset):
+    """Read images with image-level labels, listed in a file with one image id per line.
+
+    What is missing or does not match is said at construction, in one sentence.
+
+    Args:
+        image_labels: JSON file ``{id: [names]}`` or folder of VOC annotations, relative to
+            ``data_root``; None for a set without image labels (no ``gt_label`` in the samples).
+        difficult: ``'keep'`` or ``'drop'`` VOC objects marked as difficult.
+        **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`; ``metainfo['classes']`` has
+            the background first.
+    """
+
+    prepare_hint = "see docs/data.md for the layout, or set data_root"
+
+    def __init__(
+        self, image_labels: str | None = None, difficult: str = "keep", **kwargs: Any
+    ) -> None:
+        data_root = kwargs.get("data_root")
+        if image_labels is not None and data_root is not None:
+            image_labels = os.path.join(data_root, image_labels)
+        self.image_labels = image_labels
+        self.difficult = difficult
+        pipeline = kwargs.get("pipeline") or []
+        self._loads_masks = any(
+            isinstance(step, dict) and step.get("type") == "LoadAnnotations" for step in pipeline
+        )
+        super().__init__(**kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """List the images of the split with their labels.
+
+        Returns:
+            One dict per image: ``img_path``, ``img_id``, ``gt_label`` float32 (K,) when there are
+            image labels, ``seg_map_path`` and what mmseg's loading needs.
+
+        Raises:
+            ValueError: If a file or folder is missing, the split is empty or names an image twice,
+                or the labels do not match images and classes.
+        """
+        classes = self._metainfo.get("classes")
+        if not classes or len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs metainfo=dict(classes=('background', ...)) with at "
+                f"least one foreground class, got {classes}."
+            )
+        img_dir = self._folder("img_path", "Image")
+        img_ids = self._read_split()
+        _check_files(img_ids, img_dir, self.img_suffix, "image")
+        seg_dir = self.data_prefix.get("seg_map_path")
+        if self._loads_masks:
+            _check_files(img_ids, self._folder("seg_map_path", "Mask"), self.seg_map_suffix, "mask")
+        labels = None
+        if self.image_labels is not None:
+            known = self.METAINFO.get("classes", ())
+            labels = load_image_labels(self.image_labels, classes, img_ids, self.difficult, known)
+        data_list = []
+        for img_id in img_ids:
+            info = dict(
+                img_path=os.path.join(img_dir, img_id + self.img_suffix),
+                img_id=img_id,
+                label_map=self.label_map,
+                reduce_zero_label=self.reduce_zero_label,
+                seg_fields=[],
+            )
+            if seg_dir is not None:
+                info["seg_map_path"] = os.path.join(seg_dir, img_id + self.seg_map_suffix)
+            if labels is not None:
+                info["gt_label"] = to_multi_hot(labels[img_id], classes)
+            data_list.append(info)
+        return data_list
+
+    def _folder(self, key: str, what: str) -> str:
+        """Return a folder of ``data_prefix``; say so if it is not there."""
+        folder = self.data_prefix.get(key)
+        if not folder or not os.path.isdir(folder):
+            raise ValueError(
+                f"{what} folder '{folder}' (data_prefix['{key}']) does not exist: "
+                f"{self.prepare_hint}."
+            )
+        return folder
+
+    def _read_split(self) -> list[str]:
+        """Read the image ids of the split; without ``ann_file`` take every image of the folder."""
+        if not self.ann_file:
+            infos = super().load_data_list()
+            root = self.data_prefix["img_path"]
+            ids = [os.path.relpath(info["img_path"], root) for info in infos]
+            img_ids = [name[: -len(self.img_suffix)] for name in ids]
+            source = f"folder '{root}' (suffix '{self.img_suffix}')"
+        else:
+            try:
+                text = Path(self.ann_file).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(
+                    f"Split file '{self.ann_file}' cannot be read ({error}): {self.prepare_hint}."
+                ) from error
+            img_ids = [line.strip() for line in text.splitlines() if line.strip()]
+            source = f"split file '{self.ann_file}'"
+        if not img_ids:
+            raise ValueError(f"The {source} is empty: it must name at least one image.")
+        seen: set[str] = set()
+        for img_id in img_ids:
+            if len(img_id.split()) != 1:
+                raise ValueError(
+                    f"The {source} must have one image id per line, got the line '{img_id}'."
+                )
+            if img_id in seen:
+                raise ValueError(f"The {source} names the image '{img_id}' twice: remove one.")
+            seen.add(img_id)
+        return img_ids
+
+
+def _check_files(img_ids: Sequence[str], folder: str, suffix: str, what: str) -> None:
+    """Check that every image of the split has its file; one listing instead of many look-ups."""
+    there = set(os.listdir(folder))
+    missing = [
+        img_id
+        for img_id in img_ids
+        if img_id + suffix not in there
+        and not os.path.isfile(os.path.join(folder, img_id + suffix))
+    ]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(img_ids)} {what} files are missing, the first is "
+            f"'{os.path.join(folder, missing[0] + suffix)}': add them or mend the split file."
+        )

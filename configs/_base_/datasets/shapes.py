@@ -1,0 +1,48 @@
+# Shapes, the built-in data set: `python tools/dataset_converters/shapes.py`.
+dataset_type = "ShapesDataset"
+data_root = "data/shapes"
+crop_size = (128, 128)
+
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="RandomScale", ratio_range=(0.75, 1.5)),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="RandomCropPad", crop_size=crop_size),
+    dict(type="PackWSSSInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="PackWSSSInputs"),
+]
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="InfiniteSampler", shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file="ImageSets/Segmentation/train.txt",
+        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
+        image_labels="Annotations",
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file="ImageSets/Segmentation/val.txt",
+        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
+        image_labels="Annotations",
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = val_dataloader
