@@ -1,1 +1,3 @@
-"""x."""
+"""AFA: semantic segmentation learned from image-level labels, on mmengine and mmsegmentation."""
+
+__version__ = "0.1.0"

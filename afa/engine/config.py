@@ -1,0 +1,76 @@
+"""Read a config file."""
+
+import os.path as osp
+from typing import Any
+
+from mmengine.config import Config
+
+
+def load_config(
+    path: str, work_dir: str | None = None, options: dict[str, Any] | None = None
+) -> Config:
+    """Read a Python config file and set its work dir.
+
+    Only Python files: mmengine's YAML reader builds objects that the file names, and JSON
+    configs are not used here. A Python config runs code by design, so use only those you trust.
+
+    Args:
+        path: The config file.
+        work_dir: Folder for logs and checkpoints; by default `work_dir` of the config, or else
+            work_dirs/<name of the config>.
+        options: Dotted key to value, put over the file's values.
+
+    Returns:
+        The config.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a Python file, or an option cannot have an effect.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f"There is no config file '{path}'.")
+    if not path.endswith(".py"):
+        raise ValueError(f"A config must be a Python file (.py), got '{path}'.")
+    cfg = Config.fromfile(path)
+    if options:
+        _merge_options(cfg, options)
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = osp.join("work_dirs", osp.splitext(osp.basename(path))[0])
+    return cfg
+
+
+def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
+    """Put options over the values of a config.
+
+    Raises:
+        ValueError: If an option sets a name that only the config file itself uses: setting
+            `max_iters=100` would change the variable after its value has gone elsewhere.
+    """
+    from .config_check import HELPER_KEYS
+
+    options = dict(options)
+    if "data_root" in options:  # the one name worth following to where it went
+        _replace_values(cfg, "data_root", cfg.get("data_root"), options.pop("data_root"))
+    for key in options:
+        if key in HELPER_KEYS:
+            raise ValueError(
+                f"--cfg-options cannot change '{key}': it is only a name inside the config file, "
+                f"used up when the file was read. Set {HELPER_KEYS[key]}, or write a config that "
+                "inherits from this one."
+            )
+    cfg.merge_from_dict(options)
+    for key, value in options.items():
+        # The name that an option has outdated must not be taken for an override.
+        if key.endswith(".data_root") and "data_root" in cfg:
+            cfg.data_root = value
+
+
+def _replace_values(node: Any, key: str, old: Any, new: Any) -> None:
+    """Replace every value `old` under a key by `new`."""
+    for name, value in node.items() if hasattr(node, "items") else enumerate(node):
+        if name == key and value == old:
+            node[name] = new
+        elif isinstance(value, (dict, list)):
+            _replace_values(value, key, old, new)

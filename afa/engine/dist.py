@@ -1,0 +1,71 @@
+"""Start of the process group: nccl on GPUs, gloo on CPU."""
+
+import datetime
+import os
+import subprocess
+
+import torch
+import torch.distributed as torch_dist
+
+_NEEDED = {
+    "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST"),
+    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+}
+_STARTER = {"pytorch": "torchrun (tools/dist_train.sh)", "slurm": "srun", "mpi": "mpirun"}
+
+
+def _set_rank_variables(launcher: str) -> None:
+    """Translate the launcher's variables to those of torch.distributed."""
+    missing = [name for name in _NEEDED[launcher] if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f"--launcher {launcher} needs the environment variables {', '.join(missing)}: start "
+            f"the tool with {_STARTER[launcher]}, or use --launcher none."
+        )
+    env = os.environ
+    if launcher == "slurm":
+        env["RANK"], env["WORLD_SIZE"] = env["SLURM_PROCID"], env["SLURM_NTASKS"]
+        env["LOCAL_RANK"] = env.get("SLURM_LOCALID", "0")
+        if "MASTER_ADDR" not in env:
+            hosts = subprocess.check_output(
+                ["scontrol", "show", "hostnames", env["SLURM_NODELIST"]], text=True
+            )
+            env["MASTER_ADDR"] = hosts.split()[0]
+    elif launcher == "mpi":
+        env["RANK"], env["WORLD_SIZE"] = env["OMPI_COMM_WORLD_RANK"], env["OMPI_COMM_WORLD_SIZE"]
+        env["LOCAL_RANK"] = env["OMPI_COMM_WORLD_LOCAL_RANK"]
+        env.setdefault("MASTER_ADDR", "127.0.0.1")
+    env.setdefault("MASTER_PORT", "29500")
+
+
+def init_dist(launcher: str, timeout: int = 1800) -> None:
+    """Start the process group, if the launcher asks for one and none runs yet.
+
+    Must come before mmengine's Runner, whose own start needs a GPU.
+
+    Args:
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        timeout: Seconds after which a process that hears nothing of the others gives up.
+
+    Raises:
+        ValueError: If the launcher is unknown, was not used to start this process, or starts
+            more processes on this machine than it has GPUs.
+    """
+    if launcher == "none" or torch_dist.is_initialized():
+        return
+    if launcher not in _NEEDED:
+        raise ValueError(f"launcher must be one of none, {', '.join(_NEEDED)}, got '{launcher}'.")
+    _set_rank_variables(launcher)
+    use_cuda = torch.cuda.is_available()
+    if use_cuda:
+        local_rank, num_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= num_gpus:
+            raise ValueError(
+                f"Process {local_rank} of this machine has no GPU of its own ({num_gpus} GPUs): "
+                "start fewer processes, or set CUDA_VISIBLE_DEVICES='' to run on CPU."
+            )
+        torch.cuda.set_device(local_rank)
+    torch_dist.init_process_group(
+        backend="nccl" if use_cuda else "gloo", timeout=datetime.timedelta(seconds=timeout)
+    )

@@ -1,0 +1,5 @@
+"""Model wrappers for several processes."""
+
+from .ddp import AFADistributedDataParallel
+
+__all__ = ["AFADistributedDataParallel"]

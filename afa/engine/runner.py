@@ -1,0 +1,159 @@
+"""Build mmengine's runner, with what our tools need around it."""
+
+import os
+import os.path as osp
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
+from mmengine.utils import import_modules_from_strings
+
+from afa.utils.environment import check_environment
+
+from .checkpoint_check import check_checkpoint
+from .checkpoint_loader import register_checkpoint_loaders
+from .config_check import check_config, dataset_classes, stage_datasets
+from .dist import init_dist
+
+_STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
+_AMP_KEYS = ("loss_scale", "dtype", "use_fsdp")
+
+
+def _use_amp(cfg: Config) -> None:
+    """Switch the optimizer wrapper to bfloat16."""
+    wrapper = cfg.get("optim_wrapper")
+    kind = (wrapper or {}).get("type", "OptimWrapper")
+    if wrapper is None or kind not in ("OptimWrapper", "AmpOptimWrapper", "BF16OptimWrapper"):
+        raise ValueError(f"--amp replaces an OptimWrapper, but optim_wrapper is a {kind}.")
+    for key in _AMP_KEYS:
+        wrapper.pop(key, None)
+    wrapper["type"] = "BF16OptimWrapper"
+
+
+def _set_resume(cfg: Config, resume: str | None) -> None:
+    """Turn `resume` into load_from and resume of mmengine's runner.
+
+    mmengine would take `load_from` of the config for the checkpoint to resume from.
+    """
+    if resume is None and cfg.get("resume"):
+        resume = cfg.get("load_from") or "auto"
+    if resume is None:
+        return
+    latest = resume
+    if resume == "auto":
+        latest = find_latest_checkpoint(cfg.work_dir) if osp.isdir(cfg.work_dir) else None
+    elif not osp.isfile(resume):
+        raise FileNotFoundError(f"There is no checkpoint '{resume}' to resume from.")
+    cfg.resume = latest is not None
+    if latest is None:
+        print_log(
+            f"There is no checkpoint in {cfg.work_dir}: training starts from the beginning.",
+            logger="current",
+        )
+    else:
+        cfg.load_from = latest
+
+
+def _replace_sync_bn(node: Any) -> None:
+    """Replace norm layers of type SyncBN, which run on GPUs alone, by BN."""
+    for value in node.values() if isinstance(node, dict) else node:
+        if isinstance(value, (dict, list, tuple)):
+            _replace_sync_bn(value)
+    if isinstance(node, dict) and node.get("type") == "SyncBN":
+        node["type"] = "BN"
+
+
+def _prepare_processes(cfg: Config) -> None:
+    """Start the process group and set what several processes need."""
+    launcher = cfg.get("launcher") or "none"
+    cfg.launcher = launcher
+    dist_cfg = cfg.get("env_cfg", {}).get("dist_cfg") or {}
+    init_dist(launcher, timeout=dist_cfg.get("timeout", 1800))
+    if not torch.cuda.is_available():
+        cfg.pop("sync_bn", None)
+        _replace_sync_bn(cfg.model)
+    if launcher == "none":
+        return
+    wrapper = cfg.setdefault("model_wrapper_cfg", {})
+    if wrapper.get("type", "MMDistributedDataParallel") == "MMDistributedDataParallel":
+        wrapper["type"] = "AFADistributedDataParallel"
+    # mmengine ignores the top-level key as soon as there is a model_wrapper_cfg.
+    if "find_unused_parameters" in cfg:
+        wrapper.setdefault("find_unused_parameters", cfg.find_unused_parameters)
+
+
+def _use_tta(cfg: Config) -> None:
+    """Wrap the model for test-time augmentation, as mmseg's --tta."""
+    for key in ("tta_model", "tta_pipeline"):
+        if key not in cfg:
+            raise ValueError(f"--tta needs {key} in the config.")
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.test_pipeline = cfg.tta_pipeline
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
+def build_runner(
+    cfg: Config,
+    stage: str = "train",
+    amp: bool = False,
+    resume: str | None = None,
+    tta: bool = False,
+) -> Runner:
+    """Check a config and build its runner.
+
+    Args:
+        cfg: The config; it is not changed. `launcher` in it says how processes are started.
+        stage: 'train', 'val' or 'test'.
+        amp: Whether to train in bfloat16.
+        resume: Checkpoint to go on from, or 'auto' for the latest one in the work dir, or None
+            to do as the config says.
+        tta: Whether to test with the config's `tta_model` and `tta_pipeline`.
+
+    Returns:
+        mmengine's runner, with the checkpoint (if any) found to fit.
+
+    Raises:
+        ConfigError: If the config cannot run.
+        CheckpointError: If the checkpoint does not fit.
+        ValueError: If an argument is wrong.
+    """
+    if stage not in _STAGES:
+        raise ValueError(f"stage must be one of {', '.join(_STAGES)}, got '{stage}'.")
+    check_environment()
+    cfg = cfg.copy() if isinstance(cfg, Config) else Config(cfg)
+    if cfg.get("custom_imports"):
+        import_modules_from_strings(**cfg.custom_imports)
+    register_checkpoint_loaders()
+    init_default_scope(cfg.get("default_scope") or "mmseg")
+    cfg.setdefault("default_scope", "mmseg")
+    cfg.setdefault("work_dir", "work_dirs/run")
+    cfg.setdefault("log_processor", {"type": "AFALogProcessor", "by_epoch": False})
+    if amp:
+        _use_amp(cfg)
+    if tta:
+        _use_tta(cfg)
+    if stage == "train":
+        _set_resume(cfg, resume)
+    check_config(cfg, _STAGES[stage])
+    os.environ.setdefault("LOCAL_RANK", "0")
+    _prepare_processes(cfg)
+    runner = Runner.from_cfg(cfg)
+    if cfg.get("load_from") and (stage != "train" or cfg.get("resume")):
+        _check_fit(runner, cfg, stage)
+    return runner
+
+
+def _check_fit(runner: Runner, cfg: Config, stage: str) -> None:
+    """Check the checkpoint of a runner against its model and its data set."""
+    checkpoint = CheckpointLoader.load_checkpoint(cfg.load_from, "cpu", logger="silent")
+    model = runner.model
+    while hasattr(model, "module"):  # DDP and TTA wrappers
+        model = model.module
+    classes = None
+    for _, dataset in stage_datasets(cfg, (stage,)):
+        classes = classes or dataset_classes(dataset)
+    check_checkpoint(model, checkpoint, cfg.load_from, classes)

@@ -1,0 +1,5 @@
+"""Samplers."""
+
+from .seeded_infinite_sampler import SeededInfiniteSampler
+
+__all__ = ["SeededInfiniteSampler"]

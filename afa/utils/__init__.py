@@ -1,0 +1,1 @@
+"""Light helpers: nothing here imports torch or mmseg before it is called."""

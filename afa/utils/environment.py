@@ -1,0 +1,95 @@
+"""What is installed, and whether it can work together."""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import afa
+
+_FAMILY = {
+    "onedl-mmengine": "mmengine",
+    "onedl-mmcv": "mmcv",
+    "onedl-mmsegmentation": "mmsegmentation",
+}
+_REQUIRED = ("torch", "torchvision", "numpy", "opencv-python")
+_CV2_TWINS = ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+
+
+class EnvironmentConflictError(RuntimeError):
+    """Packages that are missing or that overwrite each other."""
+
+    exit_status = 2
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _installed(name: str) -> bool:
+    names = (name, *_CV2_TWINS) if name == "opencv-python" else (name,)
+    return any(_version(candidate) is not None for candidate in names)
+
+
+def check_environment() -> None:
+    """Refuse an environment in which packages are missing or overwrite each other.
+
+    The original mmengine, mmcv and mmsegmentation have the import names of the onedl line that
+    afa is built on: together they overwrite each other's files and fail in confusing ways.
+
+    Raises:
+        EnvironmentConflictError: If both lines are installed, or a needed package is not.
+    """
+    originals = [name for name in (*_FAMILY.values(), "mmcv-lite", "mmcv-full") if _version(name)]
+    twins = [name for name in _FAMILY if _version(name)]
+    if originals and twins:
+        raise EnvironmentConflictError(
+            f"{', '.join(originals)} and {', '.join(twins)} are installed together and overwrite "
+            f"each other's files: run `pip uninstall {' '.join(originals + twins)}`, then "
+            "install afa again."
+        )
+    missing = [name for name in (*_REQUIRED, *_FAMILY) if not _installed(name)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise EnvironmentConflictError(
+            f"{', '.join(missing)} {verb} not installed: run `pip install -e .` in the folder "
+            "of afa (or `make setup`)."
+        )
+
+
+def _git_revision() -> str | None:
+    root = Path(afa.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--short", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def collect_versions() -> dict[str, str]:
+    """Collect the versions that a result depends on.
+
+    Returns:
+        Name to version, of Python, of the packages that are installed, of afa, and of the
+        checkout (`git`) if there is one.
+    """
+    versions = {"python": platform.python_version(), "afa": afa.__version__}
+    for name in (*_REQUIRED, *_CV2_TWINS, *_FAMILY, "timm"):
+        version = _version(name)
+        if version is not None:
+            versions[name] = version
+    revision = _git_revision()
+    if revision:
+        versions["git"] = revision
+    return versions

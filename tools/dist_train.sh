@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Train on several GPUs (or CPU processes): tools/dist_train.sh CONFIG GPUS [more arguments]
+set -euo pipefail
+
+CONFIG=${1:?usage: tools/dist_train.sh CONFIG GPUS [more arguments of tools/train.py]}
+GPUS=${2:?usage: tools/dist_train.sh CONFIG GPUS [more arguments of tools/train.py]}
+
+PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}" "${PYTHON:-python}" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    --nproc_per_node="$GPUS" \
+    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"

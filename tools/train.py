@@ -1,0 +1,44 @@
+"""Train a model: `python tools/train.py CONFIG`."""
+
+import argparse
+
+from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_local_rank
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Train a model as a config says.")
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from this checkpoint; without a value (or with auto), from the latest one "
+        "in the work dir, or from the start if there is none",
+    )
+    parser.add_argument(
+        "--amp", action="store_true", help="train in bfloat16 mixed precision (CPU or GPU)"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Build the runner and train."""
+    args = parse_args()
+    set_local_rank(args.local_rank)
+
+    from afa.utils.environment import check_environment
+
+    check_environment()
+
+    from afa.engine.config import load_config
+    from afa.engine.runner import build_runner
+
+    cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))
+    cfg.launcher = args.launcher
+    build_runner(cfg, stage="train", amp=args.amp, resume=args.resume).train()
+
+
+if __name__ == "__main__":
+    main_guard(main)
