@@ -28,7 +28,6 @@ from afa.models.backbones.mit_layers import (
 from afa.models.backbones.mit_weights import convert_mit_state_dict, fit_mit_weights
 from afa.utils.checkpoint import load_state
 
-
 NUM_HEADS = (1, 2, 5, 8)
 SR_RATIOS = (8, 4, 2, 1)
 PATCH_SIZES = (7, 3, 3, 3)

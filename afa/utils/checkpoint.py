@@ -1,0 +1,120 @@
+"""Read checkpoint files without running code that they may hold.
+
+A pickle can name any function of any package to be called while it is read. Everything here goes
+through the restricted reader of torch (`weights_only=True`), which calls only what is listed.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+_STATISTICS = ("min", "max", "mean", "current")
+_UNSAFE_PATTERNS = (
+    r"Unsupported global: GLOBAL (\S+)",
+    r"unsupported GLOBAL (\S+)",
+    r"unrecognized function (.+?)(?: which|$)",
+    r"(refused attribute .+)$",
+)
+
+
+def load_state(path: str | os.PathLike) -> object:
+    """Read a checkpoint onto the CPU.
+
+    Args:
+        path: A file of `torch.save` (plain weights, or a whole checkpoint of mmengine), or a
+            `.safetensors` file.
+
+    Returns:
+        What the file holds; mostly a dict.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is a folder, incomplete, no checkpoint, or wants to run code.
+    """
+    if "://" in str(path):
+        raise ValueError(f"{path} is an address: download the file, and give its path instead.")
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"The checkpoint {path} does not exist.")
+    if not path.is_file():
+        raise ValueError(f"The checkpoint {path} is not a file: give the path of a file.")
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
+    try:
+        with torch.serialization.safe_globals(_safe_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise ValueError(
+            f"The checkpoint {path} must not be read: check its permissions."
+        ) from error
+    except Exception as error:  # torch raises a dozen types, down to KeyError, for broken files
+        raise ValueError(_explain(path, error)) from error
+
+
+def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a file of the safetensors package."""
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ValueError(f"Reading {path} needs the package safetensors: install it.") from error
+    try:
+        return load_file(path, device="cpu")
+    except Exception as error:
+        raise ValueError(_explain(path, error)) from error
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """Say in one sentence why a file cannot be read."""
+    if path.stat().st_size == 0:
+        return f"The checkpoint {path} is empty: fetch or save it again."
+    for pattern in _UNSAFE_PATTERNS:
+        match = re.search(pattern, str(error), re.MULTILINE)
+        if match:
+            return (
+                f"The checkpoint {path} is refused because reading it would run code "
+                f"({match[1].rstrip('.')}): save its weights alone, as a dict of tensors."
+            )
+    return (
+        f"The checkpoint {path} cannot be read: it is incomplete, or not a file of torch.save or "
+        "safetensors."
+    )
+
+
+def _history_attribute(owner: object, name: str) -> Any:
+    """Stand in for `getattr` while a checkpoint is read.
+
+    A HistoryBuffer of mmengine names its four statistics through `getattr`. The real one would lead
+    from any listed object to every other object of the process.
+    """
+    from mmengine.logging import HistoryBuffer
+
+    if owner is HistoryBuffer and name in _STATISTICS:
+        return getattr(HistoryBuffer, name)
+    raise ValueError(f"refused attribute {name} of {owner!r}")
+
+
+def _safe_globals() -> list[Callable | tuple[Callable, str]]:
+    """List what a checkpoint of mmengine needs beyond tensors and containers."""
+    from mmengine.logging import HistoryBuffer
+
+    listed: list[Any] = [
+        HistoryBuffer,
+        (_history_attribute, "builtins.getattr"),
+        (_history_attribute, "__builtin__.getattr"),
+        np.ndarray,
+        np.dtype,
+    ]
+    # One class for each dtype: they carry no code. Objects ("O") stay out.
+    listed += {type(np.dtype(code)) for code in "?bhilqBHILQefdgFDSUMm"}
+    core = np._core if hasattr(np, "_core") else np.core  # numpy 2, numpy 1
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        listed += [
+            (core.multiarray._reconstruct, f"{module}._reconstruct"),
+            (core.multiarray.scalar, f"{module}.scalar"),
+        ]
+    return listed

@@ -1,0 +1,153 @@
+import collections
+import io
+import os
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+
+from afa.utils.checkpoint import load_state
+
+
+class RunsCode:
+    """Leaves a folder behind when a pickle of it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+class ReachesOut:
+    """Goes through getattr to something that was never listed."""
+
+    def __reduce__(self):
+        return getattr, (HistoryBuffer, "register_statistics")
+
+
+def test_plain_weights(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"w": torch.arange(3.0)}, path)
+    assert load_state(path)["w"].tolist() == [0, 1, 2]
+    assert load_state(str(path))["w"].device.type == "cpu"
+
+
+def test_safetensors(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.arange(3.0)}, tmp_path / "model.safetensors")
+    assert load_state(tmp_path / "model.safetensors")["w"].tolist() == [0, 1, 2]
+
+
+def test_whole_checkpoint_of_mmengine(tmp_path):
+    hub = MessageHub.get_instance("test_checkpoint")
+    hub.update_scalar("train/loss", 0.5)
+    hub.update_scalar("train/loss", np.float32(0.25))
+    hub.update_info("best", np.float32(0.75))
+    hub.update_info("count", np.int64(3))
+    saved = {
+        "meta": {"iter": 2, "names": np.array(["a", "b"])},
+        "state_dict": collections.OrderedDict(w=torch.ones(2)),
+        "message_hub": hub.state_dict(),
+        "rng": [np.random.get_state(), torch.get_rng_state()],
+    }
+    torch.save(saved, tmp_path / "iter_2.pth")
+    state = load_state(tmp_path / "iter_2.pth")
+    buffer = state["message_hub"]["log_scalars"]["train/loss"]
+    assert isinstance(buffer, HistoryBuffer)
+    assert buffer.data[0].tolist() == [0.5, 0.25]
+    assert buffer.statistics("mean") == 0.375
+    assert state["message_hub"]["runtime_info"]["best"] == np.float32(0.75)
+    assert state["meta"]["names"].tolist() == ["a", "b"]
+    assert state["rng"][0][1].dtype == np.uint32
+
+
+def test_old_numpy_name_is_read(tmp_path):
+    buffer = io.BytesIO()
+    torch.save({"a": np.arange(3)}, buffer)
+    with (
+        zipfile.ZipFile(buffer) as old,
+        zipfile.ZipFile(tmp_path / "numpy1.pth", "w") as new,
+    ):
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, data.replace(b"numpy._core.", b"numpy.core."))
+    assert load_state(tmp_path / "numpy1.pth")["a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, legacy):
+    path, trace = tmp_path / "evil.pth", tmp_path / "trace"
+    torch.save(
+        {"w": torch.ones(1), "x": RunsCode(trace)},
+        path,
+        _use_new_zipfile_serialization=not legacy,
+    )
+    with pytest.raises(
+        ValueError, match=r"evil\.pth is refused because .* run code \(\w+\.mkdir\)"
+    ):
+        load_state(path)
+    assert not trace.exists()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_bare_pickle_is_refused_and_not_run(tmp_path):
+    path, trace = tmp_path / "evil.pkl", tmp_path / "trace"
+    path.write_bytes(pickle.dumps(RunsCode(trace)))
+    with pytest.raises(ValueError, match=r"evil\.pkl"):
+        load_state(path)
+    assert not trace.exists()
+
+
+def test_getattr_leads_nowhere_but_to_the_statistics(tmp_path):
+    torch.save({"x": ReachesOut()}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match=r"run code .*register_statistics"):
+        load_state(tmp_path / "evil.pth")
+
+
+def test_list_of_safe_names_is_gone_afterwards(tmp_path):
+    before = set(torch.serialization.get_safe_globals())  # of torch itself
+    torch.save({}, tmp_path / "a.pth")
+    load_state(tmp_path / "a.pth")
+    assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no\.pth does not exist"):
+        load_state(tmp_path / "no.pth")
+    with pytest.raises(ValueError, match="is not a file"):
+        load_state(tmp_path)
+    with pytest.raises(ValueError, match="is an address: download"):
+        load_state("https://example.org/a.pth")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 400, 0.5, 0.99])
+def test_truncated_file(tmp_path, keep):
+    path = tmp_path / "cut.pth"
+    torch.save({"w": torch.randn(500)}, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep if keep >= 1 else keep * len(data))])
+    with pytest.raises(ValueError, match=r"cut\.pth (cannot be read: it is incomplete|is empty)"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.bin", "a.safetensors"])
+@pytest.mark.parametrize(
+    "data", [b"hello world\n", b"\x89PNG\r\n\x1a\n", b"<html></html>", struct.pack("<Q", 10**9)]
+)
+def test_foreign_file(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match="cannot be read: it is incomplete, or not a file of"):
+        load_state(tmp_path / name)
+
+
+def test_foreign_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_state(tmp_path / "a.pth")
