@@ -35,7 +35,7 @@ class RandomCropPad(BaseTransform):
         pad_val: float | Sequence[float] = IMAGENET_MEAN_BGR,
         seg_pad_val: int = 255,
     ) -> None:
-        sides = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
+        sides = tuple(crop_size) if isinstance(crop_size, Sequence) else (crop_size, crop_size)
         if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
             raise ValueError(
                 f"crop_size must be a positive integer or two (height, width), got {crop_size}."

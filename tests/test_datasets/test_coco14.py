@@ -1,0 +1,19 @@
+from mmseg.datasets import PascalVOCDataset
+
+from afa.datasets import COCO14Dataset
+from afa.datasets.coco14 import CLASSES, bit_palette
+
+
+def test_classes_stand_in_the_order_of_the_category_ids():
+    # The ids 12, 26, 29, 30, 45, 66, 68, 69, 71 and 83 are unused: names next to such gaps.
+    expected = {0: "background", 1: "person", 11: "fire hydrant", 12: "stop sign"}
+    expected |= {25: "backpack", 27: "handbag", 40: "bottle", 61: "dining table"}
+    expected |= {62: "toilet", 80: "toothbrush"}
+    assert {label: CLASSES[label] for label in expected} == expected
+    assert len(CLASSES) == len(set(CLASSES)) == 81
+
+
+def test_palette_is_the_colour_map_of_voc():
+    assert bit_palette(21) == PascalVOCDataset.METAINFO["palette"]
+    palette = COCO14Dataset.METAINFO["palette"]
+    assert len({tuple(color) for color in palette}) == 81

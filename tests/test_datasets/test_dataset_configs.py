@@ -1,0 +1,88 @@
+"""Every data set config is built on a made-up tree, and its pipelines run."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
+
+CONFIGS = sorted(
+    (Path(__file__).parents[2] / "configs" / "_base_" / "datasets").glob("*.py"),
+    key=lambda path: path.name,
+)
+LABELS = {"ShapesDataset": "ball", "VOC12Dataset": "cat", "COCO14Dataset": "toaster"}
+
+
+def fill(root: Path, dataset: dict, count: int) -> None:
+    """Write the images, masks, list and labels that a data set config asks for."""
+    name = LABELS[dataset["type"]]
+    ids = [f"{Path(dataset['ann_file']).stem}_{number}" for number in range(count)]
+    for folder in dataset["data_prefix"].values():
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for img_id in ids:
+        image = root / dataset["data_prefix"]["img_path"] / f"{img_id}.jpg"
+        cv2.imwrite(str(image), np.full((60, 80, 3), 100, np.uint8))
+        mask = root / dataset["data_prefix"]["seg_map_path"] / f"{img_id}.png"
+        cv2.imwrite(str(mask), np.ones((60, 80), np.uint8))
+    split = root / dataset["ann_file"]
+    split.parent.mkdir(parents=True, exist_ok=True)
+    split.write_text("\n".join(ids))
+    labels = root / dataset["image_labels"]
+    if labels.suffix == ".json":
+        table = json.loads(labels.read_text()) if labels.is_file() else {}
+        labels.write_text(json.dumps({**table, **{img_id: [name] for img_id in ids}}))
+    else:
+        labels.mkdir(exist_ok=True)
+        for img_id in ids:
+            (labels / f"{img_id}.xml").write_text(
+                f"<annotation><object><name>{name}</name></object></annotation>"
+            )
+
+
+def test_there_are_configs():
+    assert {"shapes", "voc12_aug", "voc12_mini", "coco14"} <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_is_built_and_its_pipelines_run(path, tmp_path):
+    init_default_scope("mmseg")
+    cfg = Config.fromfile(path)
+    for split, count in (("train", 5), ("val", 2)):
+        loader = cfg[f"{split}_dataloader"]
+        fill(tmp_path, loader["dataset"], count)
+        loader["dataset"]["data_root"] = str(tmp_path)
+        loader.update(num_workers=0, persistent_workers=False)
+        batch = next(iter(Runner.build_dataloader(loader, seed=0)))
+        sample = batch["data_samples"][0]
+        num_classes = len(DATASETS.get(loader["dataset"]["type"]).METAINFO["classes"])
+        assert sample.gt_label.shape == (num_classes - 1,) and sample.gt_label.sum() == 1
+        assert ("gt_sem_seg" in sample) == (split == "val")
+        if split == "train":
+            assert len(batch["inputs"]) == loader["batch_size"]
+            assert all(tuple(image.shape[1:]) == cfg.crop_size for image in batch["inputs"])
+        else:
+            # The truth keeps the size of the photo, whatever the input is resized to.
+            assert sample.gt_sem_seg.shape == (60, 80)
+            assert sample.metainfo["ori_shape"] == (60, 80)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size", "crop"),
+    [("shapes", 16, 128), ("voc12_aug", 2, 512), ("voc12_mini", 2, 512), ("coco14", 4, 512)],
+)
+def test_recipe(name, batch_size, crop):
+    (path,) = (path for path in CONFIGS if path.stem == name)
+    cfg = Config.fromfile(path)
+    assert cfg.train_dataloader.batch_size == batch_size
+    assert cfg.train_dataloader.sampler.type == "InfiniteSampler"
+    assert cfg.crop_size == (crop, crop)
+    assert cfg.val_dataloader.batch_size == 1 and cfg.val_dataloader.dataset.test_mode
+    assert "LoadAnnotations" not in [step["type"] for step in cfg.train_pipeline]
+    if name != "shapes":
+        assert cfg.train_pipeline[1].ratio_range == (0.5, 2.0)
+        assert cfg.test_pipeline[1].scale == (512, 512)

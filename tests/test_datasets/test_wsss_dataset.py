@@ -1,0 +1,179 @@
+import json
+
+import numpy as np
+import pytest
+from mmseg.registry import DATASETS
+
+from afa.datasets import WSSSDataset
+
+CLASSES = ("background", "cat", "dog", "bus")
+
+
+def make(tree, **changes) -> WSSSDataset:
+    arguments = dict(
+        data_root=str(tree),
+        ann_file="split.txt",
+        data_prefix=dict(img_path="img", seg_map_path="mask"),
+        metainfo=dict(classes=CLASSES),
+        image_labels="labels.json",
+    )
+    return WSSSDataset(**{**arguments, **changes})
+
+
+LOAD_MASK = [dict(type="LoadAnnotations")]
+
+
+def test_registered():
+    assert DATASETS.get("WSSSDataset") is WSSSDataset
+
+
+@pytest.mark.parametrize("source", ["labels.json", "xml"])
+def test_samples_in_the_order_of_the_split(tree, source):
+    dataset = make(tree, image_labels=source)
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    assert [info["img_id"] for info in infos] == ["b", "a"]
+    assert infos[0]["img_path"] == str(tree / "img" / "b.jpg")
+    assert infos[0]["seg_map_path"] == str(tree / "mask" / "b.png")
+    np.testing.assert_array_equal(infos[0]["gt_label"], [0, 1, 1])
+    np.testing.assert_array_equal(infos[1]["gt_label"], [1, 0, 0])
+
+
+def test_absolute_path_of_the_labels(tree, tmp_path):
+    path = tmp_path / "elsewhere.json"
+    path.write_text(json.dumps({"a": ["bus"], "b": ["bus"]}))
+    dataset = make(tree, image_labels=str(path))
+    np.testing.assert_array_equal(dataset.get_data_info(0)["gt_label"], [0, 0, 1])
+
+
+def test_without_image_labels_there_is_no_gt_label(tree):
+    dataset = make(tree, image_labels=None, test_mode=True)
+    assert "gt_label" not in dataset.get_data_info(0)
+
+
+def test_without_masks(tree):
+    dataset = make(tree, data_prefix=dict(img_path="img"), test_mode=True)
+    assert "seg_map_path" not in dataset.get_data_info(0)
+
+
+def test_without_split_every_image_is_taken(tree):
+    dataset = make(tree, ann_file="")
+    ids = [dataset.get_data_info(index)["img_id"] for index in range(len(dataset))]
+    assert ids == ["a", "b", "c"]
+
+
+def test_other_image_suffix(tree):
+    (tree / "img" / "b.jpg").rename(tree / "img" / "b_photo.JPEG")
+    (tree / "split.txt").write_text("b\n")
+    dataset = make(tree, img_suffix="_photo.JPEG")
+    assert dataset.get_data_info(0)["img_path"].endswith("b_photo.JPEG")
+
+
+def test_ids_in_sub_folders(tree):
+    (tree / "img" / "sub").mkdir()
+    (tree / "img" / "a.jpg").rename(tree / "img" / "sub" / "a.jpg")
+    (tree / "split.txt").write_text("sub/a\n\n")
+    dataset = make(tree, image_labels=None)
+    assert [dataset.get_data_info(0)["img_id"]] == ["sub/a"] and len(dataset) == 1
+
+
+def test_difficult_is_passed_on(tree):
+    text = (tree / "xml" / "b.xml").read_text()
+    (tree / "xml" / "b.xml").write_text(
+        text.replace("<difficult>0</difficult>", "<difficult>1</difficult>", 1)
+    )
+    dataset = make(tree, image_labels="xml", difficult="drop")
+    np.testing.assert_array_equal(dataset.get_data_info(0)["gt_label"], [0, 1, 0])
+
+
+def test_a_subset_of_the_classes(tree):
+    class Pets(WSSSDataset):
+        METAINFO = dict(classes=CLASSES)
+
+    dataset = Pets(
+        data_root=str(tree),
+        ann_file="split.txt",
+        data_prefix=dict(img_path="img"),
+        metainfo=dict(classes=("background", "dog")),
+        image_labels="labels.json",
+    )
+    assert dataset.label_map == {0: 0, 1: 255, 2: 1, 3: 255}
+    np.testing.assert_array_equal(dataset.get_data_info(0)["gt_label"], [1])
+    np.testing.assert_array_equal(dataset.get_data_info(1)["gt_label"], [0])
+
+
+def test_indices(tree):
+    assert len(make(tree, indices=1)) == 1
+
+
+def test_lazy_set_is_checked_when_it_is_filled(tree):
+    dataset = make(tree, ann_file="gone.txt", lazy_init=True)
+    with pytest.raises(ValueError, match=r"gone\.txt"):
+        dataset.full_init()
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n"])
+def test_empty_split(tree, text):
+    (tree / "split.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"split\.txt' is empty"):
+        make(tree)
+
+
+@pytest.mark.parametrize("name", ["gone.txt", "img"])
+def test_missing_split(tree, name):
+    with pytest.raises(ValueError, match=f"Split file '.*{name}' cannot be read.*data_root"):
+        make(tree, ann_file=name)
+
+
+def test_image_named_twice(tree):
+    (tree / "split.txt").write_text("a\nb\na\n")
+    with pytest.raises(ValueError, match="names the image 'a' twice"):
+        make(tree)
+
+
+def test_two_words_in_a_line(tree):
+    (tree / "split.txt").write_text("img/a.jpg mask/a.png\n")
+    with pytest.raises(ValueError, match=r"one image id per line, got the line 'img/a.jpg mask"):
+        make(tree)
+
+
+def test_missing_image_folder(tree):
+    with pytest.raises(ValueError, match=r"Image folder '.*photos' .*does not exist"):
+        make(tree, data_prefix=dict(img_path="photos"))
+
+
+def test_missing_images(tree):
+    (tree / "split.txt").write_text("a\nx\ny\n")
+    with pytest.raises(ValueError, match=r"2 of 3 image files are missing, the first is .*x\.jpg"):
+        make(tree)
+
+
+def test_masks_are_checked_only_where_they_are_loaded(tree):
+    (tree / "mask" / "b.png").unlink()
+    assert len(make(tree)) == 2
+    with pytest.raises(ValueError, match=r"1 of 2 mask files are missing.*b\.png"):
+        make(tree, pipeline=LOAD_MASK)
+    with pytest.raises(ValueError, match=r"Mask folder '.*none' .*does not exist"):
+        make(tree, pipeline=LOAD_MASK, data_prefix=dict(img_path="img", seg_map_path="none"))
+
+
+def test_image_without_labels(tree):
+    (tree / "labels.json").write_text('{"a": ["cat"]}')
+    with pytest.raises(ValueError, match="Image without labels: 'b' has no entry"):
+        make(tree)
+
+
+def test_missing_labels(tree):
+    with pytest.raises(ValueError, match=r"Image labels '.*none\.json' cannot be read"):
+        make(tree, image_labels="none.json")
+
+
+def test_labels_that_do_not_match_the_classes(tree):
+    with pytest.raises(ValueError, match="Unknown class 'dog'"):
+        make(tree, metainfo=dict(classes=("background", "cat", "bus")))
+
+
+@pytest.mark.parametrize("classes", [None, ("background",)])
+def test_classes_are_needed(tree, classes):
+    metainfo = None if classes is None else dict(classes=classes)
+    with pytest.raises(ValueError, match="at least one foreground class"):
+        make(tree, metainfo=metainfo)
