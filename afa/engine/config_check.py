@@ -56,6 +56,7 @@ HELPER_KEYS: dict[str, str] = {
     "tta_pipeline": "the pipeline of the loader",
     "val_interval": "train_cfg.val_interval",
     "val_pipeline": "val_dataloader.dataset.pipeline",
+    "vis_backends": "visualizer.vis_backends",
     "warmup_iters": "`end` of the first param_scheduler",
 }
 

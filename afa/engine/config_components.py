@@ -238,9 +238,12 @@ def check_components(cfg: Mapping[str, Any]) -> list[str]:
         node = cfg.get(key)
         if not isinstance(node, (Mapping, list, tuple)):
             continue
+        if not isinstance(node, Mapping):
+            problems += _walk(node, key, registry)
+            continue
         if key == "train_cfg" and node.get("by_epoch", "max_epochs" in node):
             default = "EpochBasedTrainLoop"
-        if key.endswith("_evaluator") and isinstance(node, Mapping) and "metrics" in node:
+        if key.endswith("_evaluator") and "metrics" in node:
             registry, default = EVALUATOR, "Evaluator"
         problems += _walk(node, key, registry, default)
     for key in LOADERS:

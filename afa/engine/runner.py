@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
 from mmengine.utils import import_modules_from_strings
@@ -42,18 +41,13 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
         resume = cfg.get("load_from") or "auto"
     if resume is None:
         return
-    latest = resume
+    latest: str | None = resume
     if resume == "auto":
         latest = find_latest_checkpoint(cfg.work_dir) if osp.isdir(cfg.work_dir) else None
     elif not osp.isfile(resume):
         raise FileNotFoundError(f"There is no checkpoint '{resume}' to resume from.")
     cfg.resume = latest is not None
-    if latest is None:
-        print_log(
-            f"There is no checkpoint in {cfg.work_dir}: training starts from the beginning.",
-            logger="current",
-        )
-    else:
+    if latest is not None:
         cfg.load_from = latest
 
 
@@ -144,6 +138,10 @@ def build_runner(
     runner = Runner.from_cfg(cfg)
     if cfg.get("load_from") and (stage != "train" or cfg.get("resume")):
         _check_fit(runner, cfg, stage)
+    if resume == "auto" and not cfg.resume:
+        runner.logger.warning(
+            f"There is no checkpoint in {cfg.work_dir}: training starts from the beginning."
+        )
     return runner
 
 

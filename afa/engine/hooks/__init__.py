@@ -1,5 +1,6 @@
 """Hooks."""
 
 from afa.engine.hooks.phase_hook import PhaseHook
+from afa.engine.hooks.reproducible_hook import ReproducibleHook
 
-__all__ = ["PhaseHook"]
+__all__ = ["PhaseHook", "ReproducibleHook"]

@@ -36,7 +36,9 @@ class PhaseHook(Hook):
             return "cls"
         return "pseudo" if iteration < self.pseudo_iters else "propagated"
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
         """Set the phase and say so in the log when it changes."""
         del batch_idx, data_batch
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,39 @@
+import os
+import random
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the tests are for CPU, also where there is a GPU
+
+import numpy as np
+import pytest
+import torch
+
+from afa.utils.quiet import import_mmseg_quietly
+
+sys.path.insert(0, str(Path(__file__).parent))  # for toy_run
+torch.set_num_threads(1)
+import_mmseg_quietly()
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    """Every test draws the same numbers, alone or among the others."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def repo():
+    """The root of the checkout."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def toy_cfg(tmp_path):
+    """A config of a run on a toy model, 6 iterations, with tmp_path/work as its work dir."""
+    from toy_run import make_cfg
+
+    return make_cfg(tmp_path / "work")
