@@ -90,13 +90,13 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 _LOADER_ARGS = {"dataset", "collate_fn", "num_batch_per_epoch", "disable_subprocess_warning"}
 
 
-def nearest(name: str, right: Iterable[str]) -> str:
+def nearest(name: str, right: Iterable[str], cutoff: float = 0.5) -> str:
     """Return "; did you mean 'x'?" with the nearest right name, or an empty text."""
-    found = difflib.get_close_matches(name, list(right), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name, list(right), n=1, cutoff=cutoff)
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
-def argument_names(component: Any) -> set[str] | None:
+def argument_names(component: Any) -> tuple[set[str], bool]:
     """Collect the keyword arguments that a class or function accepts.
 
     Where a constructor passes `**kwargs` on, the constructors of its parents count as well.
@@ -105,7 +105,8 @@ def argument_names(component: Any) -> set[str] | None:
         component: A class or function.
 
     Returns:
-        The names, or None if the signature is open (`**kwargs` down to the last parent).
+        The names, and whether the signature is open (`**kwargs` down to the last parent), so
+        that others may be right as well.
     """
     functions = (
         [vars(cls)["__init__"] for cls in component.__mro__[:-1] if "__init__" in vars(cls)]
@@ -119,8 +120,8 @@ def argument_names(component: Any) -> set[str] | None:
             parameters = parameters[1:]
         names |= {param.name for param in parameters if param.kind in _NAMED}
         if not any(param.kind is inspect.Parameter.VAR_KEYWORD for param in parameters):
-            return names
-    return None if functions else names
+            return names, False
+    return names, bool(functions)
 
 
 def find_component(kind: Any, registry: Registry) -> Any:
@@ -160,15 +161,17 @@ def _check_component(
             nearest(kind, _registered_names(registry)) or "."
         )
         return
-    names = None if types_only else argument_names(component)
-    if names is None:
+    if types_only:
         return
-    names |= _BUILDER_ARGS.get(id(registry), set())
+    names, is_open = argument_names(component)
+    names |= _BUILDER_ARGS.get(id(registry), set()) | {"type", "_scope_"}
     for key in node:
-        if key not in names and key not in ("type", "_scope_"):
-            title = getattr(component, "__name__", str(component))
-            hint = nearest(key, names) or f"; it takes {', '.join(sorted(names))}."
-            yield f"{path}: {title} has no argument '{key}'{hint}"
+        # An open signature may take anything; only what is all but a known name is a slip.
+        if key in names or (is_open and not nearest(key, names, cutoff=0.85)):
+            continue
+        title = getattr(component, "__name__", str(component))
+        hint = nearest(key, names) or f"; it takes {', '.join(sorted(names))}."
+        yield f"{path}: {title} has no argument '{key}'{hint}"
 
 
 def _walk(
@@ -195,7 +198,7 @@ def _walk(
 
 
 def _check_loader(loader: Mapping[str, Any], path: str) -> Iterator[str]:
-    names = (argument_names(DataLoader) or set()) | _LOADER_ARGS
+    names = argument_names(DataLoader)[0] | _LOADER_ARGS
     for key in loader:
         if key not in names:
             yield f"{path}: a data loader has no argument '{key}'{nearest(key, names)}"
@@ -224,8 +227,8 @@ def _check_paramwise(wrapper: Mapping[str, Any]) -> Iterator[str]:
 def check_components(cfg: Mapping[str, Any]) -> list[str]:
     """Name every unknown type and every unknown argument in a config.
 
-    A component whose signature is open (`**kwargs` to the end) is not checked, only what is
-    nested in it.
+    A component whose signature is open (`**kwargs` to the end) is only checked for arguments
+    that are all but a known name.
 
     Args:
         cfg: The config.

@@ -1,5 +1,6 @@
 """Build mmengine's runner, with what our tools need around it."""
 
+import itertools
 import os
 import os.path as osp
 from typing import Any
@@ -18,6 +19,7 @@ from .config_check import check_config, dataset_classes, stage_datasets
 from .dist import init_dist
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
+_count = itertools.count()
 _AMP_KEYS = ("loss_scale", "dtype", "use_fsdp")
 
 
@@ -58,6 +60,18 @@ def _replace_sync_bn(node: Any) -> None:
             _replace_sync_bn(value)
     if isinstance(node, dict) and node.get("type") == "SyncBN":
         node["type"] = "BN"
+
+
+def _name_experiment(cfg: Config) -> None:
+    """Give each run of a process a name of its own.
+
+    mmengine keeps logger, losses and visualizer under name and second of the start, so that two
+    runs in one second would share them.
+    """
+    number = next(_count)
+    stem = osp.splitext(osp.basename(cfg.filename))[0] if cfg.filename else "run"
+    name = cfg.get("experiment_name") or stem
+    cfg.experiment_name = f"{name}-{number}" if number else name
 
 
 def _prepare_processes(cfg: Config) -> None:
@@ -135,6 +149,7 @@ def build_runner(
     check_config(cfg, _STAGES[stage])
     os.environ.setdefault("LOCAL_RANK", "0")
     _prepare_processes(cfg)
+    _name_experiment(cfg)
     runner = Runner.from_cfg(cfg)
     if cfg.get("load_from") and (stage != "train" or cfg.get("resume")):
         _check_fit(runner, cfg, stage)

@@ -98,7 +98,7 @@ def test_config_is_checked_first_and_left_as_it_was(toy_cfg):
     with pytest.raises(ConfigError, match="did you mean 'train_cfg'"):
         build_runner(toy_cfg)
     assert not Path(toy_cfg.work_dir).exists()
-    del toy_cfg["trian_cfg"]
+    toy_cfg.pop("trian_cfg")
     build_runner(toy_cfg)
     assert toy_cfg.pretty_text == before
 

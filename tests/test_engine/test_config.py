@@ -1,0 +1,49 @@
+import pytest
+
+from afa.engine.config import load_config
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "my_config.py"
+    path.write_text(
+        "data_root = 'a'\nmax_iters = 5\ntrain_cfg = dict(max_iters=max_iters)\n"
+        "train_dataloader = dict(dataset=dict(data_root=data_root))\n"
+        "val_dataloader = dict(dataset=dict(datasets=[dict(data_root=data_root)]))\n"
+    )
+    return str(path)
+
+
+def test_work_dir_comes_from_the_call_or_the_config_or_its_name(path, tmp_path):
+    assert load_config(path).work_dir == "work_dirs/my_config"
+    assert load_config(path, work_dir="w").work_dir == "w"
+    assert load_config(path, options={"work_dir": "v"}).work_dir == "v"
+
+
+def test_options_are_put_over_the_file(path):
+    assert load_config(path, options={"train_cfg.max_iters": 7}).train_cfg.max_iters == 7
+
+
+def test_option_without_effect_is_refused_with_what_to_set(path):
+    with pytest.raises(ValueError, match=r"cannot change 'max_iters'.*Set train_cfg\.max_iters"):
+        load_config(path, options={"max_iters": 7})
+
+
+def test_data_root_as_an_option_reaches_every_loader(path):
+    cfg = load_config(path, options={"data_root": "b"})
+    assert cfg.data_root == cfg.train_dataloader.dataset.data_root == "b"
+    assert cfg.val_dataloader.dataset.datasets[0].data_root == "b"
+
+
+def test_data_root_of_a_loader_as_an_option_is_no_mismatch(path):
+    cfg = load_config(path, options={"train_dataloader.dataset.data_root": "c"})
+    assert cfg.data_root == "c"
+
+
+def test_missing_and_unsafe_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no config file 'nope.py'"):
+        load_config("nope.py")
+    path = tmp_path / "a.yaml"
+    path.write_text("x: !!python/object/apply:os.getcwd []")
+    with pytest.raises(ValueError, match="must be a Python file"):
+        load_config(str(path))

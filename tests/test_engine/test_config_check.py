@@ -1,0 +1,137 @@
+import pytest
+from mmengine.config import Config
+
+from afa.engine.config import load_config
+from afa.engine.config_check import ConfigError, check_config
+
+
+def _problems(cfg):
+    with pytest.raises(ConfigError) as error:
+        check_config(cfg)
+    return str(error.value).splitlines()
+
+
+def test_a_right_config_passes(toy_cfg):
+    check_config(toy_cfg)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"trian_cfg": {}}, "Unknown key 'trian_cfg'; did you mean 'train_cfg'?"),
+        ({"model.toy_head.num_class": 3}, "model.toy_head: ToyHead has no argument 'num_class'"),
+        ({"model.toy_head.type": "ToyHaed"}, "no model is named 'ToyHaed'; did you mean 'ToyHead'?"),
+        ({"train_cfg.max_iter": 3}, "IterBasedTrainLoop has no argument 'max_iter'"),
+        ({"train_dataloader.batchsize": 3}, "did you mean 'batch_size'?"),
+        ({"train_dataloader.dataset.lenght": 3}, "ToyDataset has no argument 'lenght'"),
+        ({"train_dataloader.dataset.pipeline.0.nois": 3}, "did you mean 'noise'?"),
+        ({"train_dataloader.sampler.shufle": True}, "did you mean 'shuffle'?"),
+        ({"optim_wrapper.clip_gard": {}}, "OptimWrapper has no argument 'clip_gard'"),
+        ({"optim_wrapper.optimizer.weight_decy": 0}, "SGD has no argument 'weight_decy'"),
+        ({"optim_wrapper.paramwise_cfg": {"custom_key": {}}}, "did you mean 'custom_keys'?"),
+        (
+            {"optim_wrapper.paramwise_cfg": {"custom_keys": {"head": {"lr_mul": 1}}}},
+            "custom_keys['head']: no option 'lr_mul'; did you mean 'lr_mult'?",
+        ),
+        ({"default_hooks.logger.intervall": 5}, "LoggerHook has no argument 'intervall'"),
+        ({"default_hooks.checkpoint.max_keep_ckpt": 5}, "did you mean 'max_keep_ckpts'?"),
+        ({"param_scheduler": [{"type": "PolyLR", "powr": 1}]}, "PolyLR has no argument 'powr'"),
+        ({"val_evaluator.prefx": "a"}, "did you mean 'prefix'?"),
+        ({"visualizer.vis_backends.0.type": "LocalBackend"}, "no vis_backend is named"),
+        ({"log_processor.windowsize": 1}, "did you mean 'window_size'?"),
+        ({"randomness.sed": 1}, "randomness: no entry 'sed'; did you mean 'seed'?"),
+        ({"env_cfg": {"cudnn_bench": True}}, "did you mean 'cudnn_benchmark'?"),
+        ({"model_wrapper_cfg": {"find_unused": True}}, "did you mean 'find_unused_parameters'?"),
+    ],
+)
+def test_what_is_misspelt_is_named_with_the_nearest_right_name(toy_cfg, options, text):
+    toy_cfg.merge_from_dict(options)
+    problems = _problems(toy_cfg)
+    assert len(problems) == 1
+    assert text in problems[0]
+
+
+def test_all_problems_are_told_at_once(toy_cfg):
+    toy_cfg.merge_from_dict({"wrok_dir": "x", "model.droput": 1})
+    assert len(_problems(toy_cfg)) == 2
+
+
+def test_arguments_of_parents_and_of_builders_are_known(toy_cfg):
+    toy_cfg.merge_from_dict(
+        {
+            "model.init_cfg": {"type": "Normal", "layer": "Linear", "std": 0.1},
+            "train_dataloader.dataset.lazy_init": False,
+            "optim_wrapper.constructor": "DefaultOptimWrapperConstructor",
+            "custom_hooks": [{"type": "EMAHook", "momentum": 0.1, "priority": 49}],
+            "param_scheduler": [{"type": "LinearLR", "start_factor": 0.1, "by_epoch": False}],
+            "_own": 3,
+        }
+    )
+    check_config(toy_cfg)
+
+
+def test_an_open_signature_is_not_judged_but_what_is_nested_is(toy_cfg):
+    from mmseg.registry import MODELS
+
+    @MODELS.register_module(force=True)
+    class OpenToy:
+        def __init__(self, radius=1, **kwargs):
+            pass
+
+    toy_cfg.model = dict(type="OpenToy", anything=1, head=dict(type="ToyHead", num_clases=3))
+    problems = _problems(toy_cfg)
+    assert len(problems) == 1 and "model.head: ToyHead has no argument" in problems[0]
+    toy_cfg.model = dict(type="OpenToy", raduis=2)
+    assert "did you mean 'radius'?" in _problems(toy_cfg)[0]
+
+
+def test_wrong_number_of_classes(toy_cfg):
+    toy_cfg.model.toy_head.num_classes = 5
+    problems = _problems(toy_cfg)
+    assert problems[0] == (
+        "model.toy_head: num_classes is 5, but train_dataloader.dataset has 3 classes "
+        "(the background counts)."
+    )
+    for name in ("train", "val", "test"):
+        toy_cfg[f"{name}_dataloader"].dataset.metainfo = dict(classes=list("abcde"))
+    check_config(toy_cfg)
+
+
+def test_pipeline_that_does_not_reach_its_loader(toy_cfg):
+    toy_cfg.train_pipeline = [dict(type="ToyTransform", noise=9.0)]
+    problems = _problems(toy_cfg)
+    assert "'train_pipeline' is not the pipeline that train_dataloader uses" in problems[0]
+    toy_cfg.train_dataloader.dataset.pipeline = toy_cfg.train_pipeline
+    check_config(toy_cfg)
+
+
+def test_pipeline_inside_a_wrapper_counts_and_a_misspelt_one_is_named(toy_cfg):
+    inner = toy_cfg.train_dataloader.dataset
+    toy_cfg.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=inner)
+    toy_cfg.train_pipeline = inner.pipeline
+    check_config(toy_cfg)
+    toy_cfg.trian_pipeline = [dict(type="ToyTransform", noise=1.0)]
+    problem = "Nothing uses 'trian_pipeline'; did you mean 'train_pipeline'?"
+    assert _problems(toy_cfg) == [problem]
+
+
+def test_data_root_that_does_not_reach_its_loaders(toy_cfg, tmp_path):
+    toy_cfg.data_root = "elsewhere"
+    for name in ("train", "val", "test"):
+        toy_cfg[f"{name}_dataloader"].dataset.data_root = str(tmp_path)
+    assert "data_root is 'elsewhere', but the loaders use" in _problems(toy_cfg)[0]
+    toy_cfg.data_root = str(tmp_path)
+    check_config(toy_cfg)
+
+
+def test_child_that_sets_a_name_its_base_has_used_up(tmp_path):
+    (tmp_path / "base.py").write_text("max_iters = 5\ntrain_cfg = dict(max_iters=max_iters)\n")
+    child = tmp_path / "child.py"
+    child.write_text("_base_ = './base.py'\nmax_iters = 9\n")
+    assert "child.py sets 'max_iters' without using it" in _problems(load_config(str(child)))[0]
+    child.write_text("_base_ = './base.py'\nmax_iters = 9\ntrain_cfg = dict(max_iters=max_iters)\n")
+    check_config(load_config(str(child)))
+
+
+def test_model_must_be_a_dict():
+    assert "model must be a dict(type=...), got str." in _problems(Config(dict(model="AFA")))
