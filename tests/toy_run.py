@@ -65,7 +65,7 @@ class ToyModel(BaseModel):
         logits = self.toy_head(self.dropout(inputs))
         if mode == "loss":
             return dict(loss_toy=nn.functional.cross_entropy(logits.float(), target.long()))
-        return list(zip(logits, target)) if mode == "predict" else logits
+        return list(zip(logits, target, strict=True)) if mode == "predict" else logits
 
 
 @METRICS.register_module()

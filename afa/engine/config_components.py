@@ -167,7 +167,7 @@ def _check_component(
     names |= _BUILDER_ARGS.get(id(registry), set()) | {"type", "_scope_"}
     for key in node:
         # An open signature may take anything; only what is all but a known name is a slip.
-        if key in names or (is_open and not nearest(key, names, cutoff=0.85)):
+        if key in names or (is_open and not nearest(key, names, cutoff=0.8)):
             continue
         title = getattr(component, "__name__", str(component))
         hint = nearest(key, names) or f"; it takes {', '.join(sorted(names))}."

@@ -17,6 +17,7 @@ from .checkpoint_check import check_checkpoint
 from .checkpoint_loader import register_checkpoint_loaders
 from .config_check import check_config, dataset_classes, stage_datasets
 from .dist import init_dist
+from .hooks import ReleaseWorkersHook
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
 _count = itertools.count()
@@ -85,7 +86,9 @@ def _prepare_processes(cfg: Config) -> None:
         _replace_sync_bn(cfg.model)
     if launcher == "none":
         return
-    wrapper = cfg.setdefault("model_wrapper_cfg", {})
+    if cfg.get("model_wrapper_cfg") is None:
+        cfg.model_wrapper_cfg = {}
+    wrapper = cfg.model_wrapper_cfg
     if wrapper.get("type", "MMDistributedDataParallel") == "MMDistributedDataParallel":
         wrapper["type"] = "AFADistributedDataParallel"
     # mmengine ignores the top-level key as soon as there is a model_wrapper_cfg.
@@ -151,6 +154,7 @@ def build_runner(
     _prepare_processes(cfg)
     _name_experiment(cfg)
     runner = Runner.from_cfg(cfg)
+    runner.register_hook(ReleaseWorkersHook())
     if cfg.get("load_from") and (stage != "train" or cfg.get("resume")):
         _check_fit(runner, cfg, stage)
     if resume == "auto" and not cfg.resume:

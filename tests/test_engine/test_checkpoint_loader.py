@@ -30,7 +30,7 @@ def trap(tmp_path):
 
 def test_load_checkpoint_refuses(trap):
     path, proof = trap
-    with pytest.raises(ValueError, match="malicious.pth"):
+    with pytest.raises(ValueError, match=r"malicious\.pth"):
         load_checkpoint(nn.Linear(1, 1), path)
     assert not proof.exists()
 
@@ -38,7 +38,7 @@ def test_load_checkpoint_refuses(trap):
 def test_init_cfg_refuses(trap):
     path, proof = trap
     module = BaseModule(init_cfg=dict(type="Pretrained", checkpoint=path))
-    with pytest.raises(ValueError, match="malicious.pth"):
+    with pytest.raises(ValueError, match=r"malicious\.pth"):
         module.init_weights()
     assert not proof.exists()
 
@@ -46,7 +46,7 @@ def test_init_cfg_refuses(trap):
 @pytest.mark.parametrize("how", ["load_from", "resume", "runner"])
 def test_runner_refuses(toy_cfg, trap, how):
     path, proof = trap
-    with pytest.raises(ValueError, match="malicious.pth"):
+    with pytest.raises(ValueError, match=r"malicious\.pth"):
         if how == "resume":
             build_runner(toy_cfg, resume=path)
         elif how == "load_from":

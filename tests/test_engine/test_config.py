@@ -41,7 +41,7 @@ def test_data_root_of_a_loader_as_an_option_is_no_mismatch(path):
 
 
 def test_missing_and_unsafe_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no config file 'nope.py'"):
+    with pytest.raises(FileNotFoundError, match=r"no config file 'nope\.py'"):
         load_config("nope.py")
     path = tmp_path / "a.yaml"
     path.write_text("x: !!python/object/apply:os.getcwd []")

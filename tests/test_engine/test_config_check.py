@@ -20,7 +20,10 @@ def test_a_right_config_passes(toy_cfg):
     [
         ({"trian_cfg": {}}, "Unknown key 'trian_cfg'; did you mean 'train_cfg'?"),
         ({"model.toy_head.num_class": 3}, "model.toy_head: ToyHead has no argument 'num_class'"),
-        ({"model.toy_head.type": "ToyHaed"}, "no model is named 'ToyHaed'; did you mean 'ToyHead'?"),
+        (
+            {"model.toy_head.type": "ToyHaed"},
+            "no model is named 'ToyHaed'; did you mean 'ToyHead'?",
+        ),
         ({"train_cfg.max_iter": 3}, "IterBasedTrainLoop has no argument 'max_iter'"),
         ({"train_dataloader.batchsize": 3}, "did you mean 'batch_size'?"),
         ({"train_dataloader.dataset.lenght": 3}, "ToyDataset has no argument 'lenght'"),

@@ -36,7 +36,9 @@ def test_resume_auto_takes_the_latest_checkpoint(toy_cfg):
     toy_cfg.train_cfg.max_iters = 6
     runner = build_runner(toy_cfg, resume="auto")
     runner.train()
-    assert "resumed epoch: 0, iter: 3" in Path(runner.log_dir, f"{runner.timestamp}.log").read_text()
+    assert (
+        "resumed epoch: 0, iter: 3" in Path(runner.log_dir, f"{runner.timestamp}.log").read_text()
+    )
 
 
 def test_resume_auto_without_a_checkpoint_starts_fresh_and_says_so(toy_cfg):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmengine.model import MMDistributedDataParallel
-from mmseg.registry import MODEL_WRAPPERS
+from mmengine.registry import MODEL_WRAPPERS  # its runner looks in no other registry
 from torch import nn
 
 

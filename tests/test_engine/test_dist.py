@@ -1,0 +1,64 @@
+import pytest
+import torch
+import torch.distributed as torch_dist
+
+from afa.engine import dist
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Catch the arguments of the process group; keep os.environ as it was."""
+    calls = []
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "")  # put back after the test
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(torch_dist, "init_process_group", lambda **kwargs: calls.append(kwargs))
+    return calls
+
+
+def _environment():
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    return [dist.os.environ[name] for name in names]
+
+
+def test_none_starts_nothing(started):
+    dist.init_dist("none")
+    assert started == []
+
+
+def test_unknown_launcher(started):
+    with pytest.raises(ValueError, match="must be one of none, pytorch, slurm, mpi, got 'ssh'"):
+        dist.init_dist("ssh")
+
+
+def test_slurm_variables_are_translated(started, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    monkeypatch.setenv("SLURM_LOCALID", "1")
+    monkeypatch.setenv("SLURM_NODELIST", "node[1-2]")
+    monkeypatch.setattr(dist.subprocess, "check_output", lambda *a, **k: "node1\nnode2\n")
+    dist.init_dist("slurm", timeout=7)
+    assert _environment() == ["3", "8", "1", "node1", "29500"]
+    assert started[0]["backend"] == "gloo" and started[0]["timeout"].total_seconds() == 7
+
+
+def test_mpi_variables_are_translated(started, monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_RANK", "0")
+    dist.init_dist("mpi")
+    assert _environment() == ["1", "2", "0", "127.0.0.1", "29500"]
+
+
+def test_gpus_use_nccl_and_each_process_its_own(started, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "3"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    dist.init_dist("pytorch")
+    assert chosen == [1] and started[0]["backend"] == "nccl"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match=r"Process 2 of this machine has no GPU.*2 GPUs"):
+        dist.init_dist("pytorch")

@@ -1,0 +1,73 @@
+import argparse
+
+import pytest
+
+from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_local_rank
+
+
+def test_options_have_the_types_of_python():
+    options = parse_options(["a.b=1", "c=[1,2]", "d=text", "e=True", "f=0.5", "g=(1,2)"])
+    assert options == {"a.b": 1, "c": [1, 2], "d": "text", "e": True, "f": 0.5, "g": (1, 2)}
+    assert parse_options(None) == {}
+
+
+@pytest.mark.parametrize("text", ["a", "=1"])
+def test_options_without_key_or_value_are_refused(text):
+    with pytest.raises(ValueError, match=f"wants KEY=VALUE, got '{text}'"):
+        parse_options([text])
+
+
+def test_run_arguments():
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser)
+    args = parser.parse_args(["c.py", "--cfg-options", "a=1", "b=2", "--local-rank", "3"])
+    assert (args.config, args.cfg_options, args.local_rank) == ("c.py", ["a=1", "b=2"], 3)
+    assert args.launcher == "none"
+
+
+def test_local_rank_of_the_launcher_has_precedence(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    set_local_rank(0)
+    import os
+
+    assert os.environ["LOCAL_RANK"] == "2"
+
+
+class _WithStatusError(RuntimeError):
+    exit_status = 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ValueError("a is wrong"), 2, "Error: a is wrong\n"),
+        (FileNotFoundError("no file"), 2, "Error: no file\n"),
+        (KeyError("X is not in the mmseg::model registry."), 2, "Error: X is not in"),
+        (SyntaxError("invalid", ("c.py", 3, 1, "x")), 2, "Error: c.py, line 3: invalid"),
+        (_WithStatusError("does not fit"), 1, "Error: does not fit"),
+        (KeyboardInterrupt(), 130, "Stopped."),
+    ],
+)
+def test_wrong_input_ends_with_a_sentence(capsys, monkeypatch, error, status, text):
+    monkeypatch.delenv("AFA_DEBUG", raising=False)
+
+    def tool():
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        main_guard(tool)
+    assert stop.value.code == status
+    assert text in capsys.readouterr().err
+
+
+def test_our_own_bugs_keep_their_traceback():
+    with pytest.raises(KeyError):
+        main_guard(lambda: {}["x"])
+    with pytest.raises(ZeroDivisionError):
+        main_guard(lambda: 1 / 0)
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setenv("AFA_DEBUG", "1")
+    with pytest.raises(ValueError, match="invalid literal"):
+        main_guard(lambda: int("x"))

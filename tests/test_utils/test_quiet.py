@@ -1,0 +1,35 @@
+import subprocess
+import sys
+import time
+
+from afa.utils import quiet
+
+
+def test_import_of_afa_is_quiet_and_quick(repo):
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", "import afa, sys; assert 'torch' not in sys.modules"],
+        capture_output=True,
+        text=True,
+        cwd=repo,
+    )
+    assert time.perf_counter() - start < 1
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_import_of_mmseg_is_quiet(repo):
+    code = "from afa.utils.quiet import import_mmseg_quietly as q; q(); q()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=repo)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_other_output_is_passed_on(monkeypatch, capsys):
+    def talk(name):
+        print("Could not import OneDL")
+        print(f"hello from {name}")
+
+    monkeypatch.setattr(quiet, "_done", False)
+    monkeypatch.setattr(quiet.importlib, "import_module", talk)
+    quiet.import_mmseg_quietly()
+    said = capsys.readouterr().out
+    assert "hello from mmseg.models" in said and "OneDL" not in said
