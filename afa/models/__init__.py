@@ -12,12 +12,12 @@ from afa.models.refiners import PAR  # noqa: E402
 from afa.models.segmentors import AFA  # noqa: E402
 
 __all__ = [
-    'AFA',
-    'PAR',
-    'AffinityLoss',
-    'AttentionAffinityHead',
-    'BalancedCrossEntropyLoss',
-    'CAMHead',
-    'DenseEnergyLoss',
-    'MiTAttn',
+    "AFA",
+    "PAR",
+    "AffinityLoss",
+    "AttentionAffinityHead",
+    "BalancedCrossEntropyLoss",
+    "CAMHead",
+    "DenseEnergyLoss",
+    "MiTAttn",
 ]

@@ -75,7 +75,5 @@ class WSSSIoUMetric(IoUMetric):
             keep = torch.tensor([name in self.classes for name in names])
             figures["mIoU"] = (100 * intersect / union)[keep].nanmean().item()
         figures = {name: round(float(value), 2) for name, value in figures.items()}
-        figures.update(
-            {f"IoU.{n}": round(v, 2) for n, v in zip(names, per_class, strict=True)}
-        )
+        figures.update({f"IoU.{n}": round(v, 2) for n, v in zip(names, per_class, strict=True)})
         return figures

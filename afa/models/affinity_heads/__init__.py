@@ -2,4 +2,4 @@
 
 from afa.models.affinity_heads.attention_affinity_head import AttentionAffinityHead
 
-__all__ = ['AttentionAffinityHead']
+__all__ = ["AttentionAffinityHead"]

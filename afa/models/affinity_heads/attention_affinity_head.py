@@ -26,9 +26,9 @@ class AttentionAffinityHead(BaseModule):
         loss_aff: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d', a=1, mode='fan_in'))
+        super().__init__(init_cfg or dict(type="Kaiming", layer="Conv2d", a=1, mode="fan_in"))
         self.proj = nn.Conv2d(in_channels, 1, 1, bias=True)
-        self.loss_aff = MODELS.build(loss_aff or dict(type='AffinityLoss'))
+        self.loss_aff = MODELS.build(loss_aff or dict(type="AffinityLoss"))
 
     def forward(self, attn: Tensor) -> Tensor:
         """Give the affinity of token pairs.
@@ -43,5 +43,5 @@ class AttentionAffinityHead(BaseModule):
         # same as projecting S + S^T, and moves A times less memory.
         with torch.autocast(attn.device.type, enabled=False):
             weight = self.proj.weight.float().flatten()
-            logits = torch.einsum('banm,a->bnm', attn.float(), weight)
+            logits = torch.einsum("banm,a->bnm", attn.float(), weight)
             return (logits + logits.transpose(1, 2) + self.proj.bias.float()).sigmoid()

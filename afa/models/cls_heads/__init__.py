@@ -2,4 +2,4 @@
 
 from afa.models.cls_heads.cam_head import CAMHead
 
-__all__ = ['CAMHead']
+__all__ = ["CAMHead"]

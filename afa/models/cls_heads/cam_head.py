@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-POOLINGS = ('max', 'avg', 'topk')
+POOLINGS = ("max", "avg", "topk")
 
 
 @MODELS.register_module()
@@ -33,21 +33,21 @@ class CAMHead(BaseModule):
         self,
         in_channels: int,
         num_classes: int,
-        pooling: str = 'max',
+        pooling: str = "max",
         topk: float = 0.25,
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d', a=1, mode='fan_in'))
+        super().__init__(init_cfg or dict(type="Normal", layer="Conv2d", std=0.01))
         if pooling not in POOLINGS:
-            raise ValueError(f'CAMHead: pooling must be one of {POOLINGS}, got {pooling!r}')
+            raise ValueError(f"CAMHead: pooling must be one of {POOLINGS}, got {pooling!r}")
         if num_classes < 2:
             raise ValueError(
-                f'CAMHead: num_classes counts the background too and must be at least 2, '
-                f'got {num_classes}'
+                f"CAMHead: num_classes counts the background too and must be at least 2, "
+                f"got {num_classes}"
             )
         if not 0 < topk <= 1:
-            raise ValueError(f'CAMHead: topk is a share of the tokens in (0, 1], got {topk}')
+            raise ValueError(f"CAMHead: topk is a share of the tokens in (0, 1], got {topk}")
         self.pooling = pooling
         self.topk = topk
         self.loss_weight = loss_weight
@@ -56,9 +56,9 @@ class CAMHead(BaseModule):
     def pool(self, feat: Tensor) -> Tensor:
         """Pool (B, C, h, w) features over the tokens to (B, C, 1, 1)."""
         tokens = feat.flatten(2)
-        if self.pooling == 'max':
+        if self.pooling == "max":
             pooled = tokens.amax(dim=2)
-        elif self.pooling == 'avg':
+        elif self.pooling == "avg":
             pooled = tokens.mean(dim=2)
         else:
             num_top = max(1, round(self.topk * tokens.shape[2]))

@@ -5,9 +5,9 @@ from afa.models.losses.balanced_cross_entropy_loss import BalancedCrossEntropyLo
 from afa.models.losses.dense_energy_loss import DenseEnergyLoss, dense_energy
 
 __all__ = [
-    'AffinityLoss',
-    'BalancedCrossEntropyLoss',
-    'DenseEnergyLoss',
-    'affinity_loss',
-    'dense_energy',
+    "AffinityLoss",
+    "BalancedCrossEntropyLoss",
+    "DenseEnergyLoss",
+    "affinity_loss",
+    "dense_energy",
 ]

@@ -23,7 +23,7 @@ class BalancedCrossEntropyLoss(nn.Module):
         loss_name: key of the loss in mmseg heads.
     """
 
-    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_ce') -> None:
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = "loss_ce") -> None:
         super().__init__()
         self.loss_weight = loss_weight
         self._loss_name = loss_name
@@ -52,7 +52,7 @@ class BalancedCrossEntropyLoss(nn.Module):
             Scalar.
         """
         loss = F.cross_entropy(
-            cls_score.float(), label, ignore_index=ignore_index, reduction='none'
+            cls_score.float(), label, ignore_index=ignore_index, reduction="none"
         )
         if weight is not None:
             loss = loss * weight

@@ -43,7 +43,9 @@ class BilateralGrid:
     def __init__(self, image: Tensor, sigma_rgb: float, sigma_xy: float) -> None:
         H, W = image.shape[1:]
         y, x = torch.meshgrid(
-            torch.arange(H, device=image.device), torch.arange(W, device=image.device), indexing='ij'
+            torch.arange(H, device=image.device),
+            torch.arange(W, device=image.device),
+            indexing="ij",
         )
         position = torch.stack([y, x]).flatten(1) / sigma_xy
         coords = torch.cat([position, image.float().flatten(1) / sigma_rgb])  # (5, P)
@@ -150,8 +152,8 @@ class DenseEnergyLoss(nn.Module):
         super().__init__()
         if min(sigma_rgb, sigma_xy, scale) <= 0:
             raise ValueError(
-                'DenseEnergyLoss needs sigma_rgb, sigma_xy and scale above 0, '
-                f'got {sigma_rgb}, {sigma_xy} and {scale}'
+                "DenseEnergyLoss needs sigma_rgb, sigma_xy and scale above 0, "
+                f"got {sigma_rgb}, {sigma_xy} and {scale}"
             )
         self.loss_weight = loss_weight
         self.energy_weight = energy_weight
@@ -160,7 +162,12 @@ class DenseEnergyLoss(nn.Module):
         self.scale = scale
 
     def forward(
-        self, seg_logits: Tensor, images: Tensor, label: Tensor, inside: Tensor, ignore_index: int = 255
+        self,
+        seg_logits: Tensor,
+        images: Tensor,
+        label: Tensor,
+        inside: Tensor,
+        ignore_index: int = 255,
     ) -> Tensor:
         """Compute the weighted energy, averaged over the images.
 
@@ -177,12 +184,12 @@ class DenseEnergyLoss(nn.Module):
         """
         size = scale_size(images.shape[2:], self.scale)
         prob = F.interpolate(
-            seg_logits.float(), size=size, mode='bilinear', align_corners=False
+            seg_logits.float(), size=size, mode="bilinear", align_corners=False
         ).softmax(dim=1)
-        images = F.interpolate(images.float(), size=size, mode='bilinear', align_corners=False)
+        images = F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
         known = (label != ignore_index) & inside
         maps = torch.stack([known, inside], dim=1).float()
-        known, inside = F.interpolate(maps, size=size, mode='nearest').unbind(1)
+        known, inside = F.interpolate(maps, size=size, mode="nearest").unbind(1)
         keep = inside * (1 - known * prob.detach().amax(dim=1))
         energies = [
             dense_energy(p, image, k, self.sigma_rgb, self.sigma_xy * self.scale)

@@ -2,4 +2,4 @@
 
 from afa.models.refiners.par import PAR
 
-__all__ = ['PAR']
+__all__ = ["PAR"]

@@ -44,10 +44,10 @@ class PAR(nn.Module):
     ) -> None:
         super().__init__()
         if num_iters < 0:
-            raise ValueError(f'PAR needs num_iters >= 0, got {num_iters}: use e.g. 10')
+            raise ValueError(f"PAR needs num_iters >= 0, got {num_iters}: use e.g. 10")
         if not dilations or any(int(d) != d or d < 1 for d in dilations):
             raise ValueError(
-                f'PAR needs dilations >= 1 (whole pixels), got {dilations!r}: use e.g. (1, 2, 4)'
+                f"PAR needs dilations >= 1 (whole pixels), got {dilations!r}: use e.g. (1, 2, 4)"
             )
         self.num_iters = num_iters
         self.dilations = tuple(int(d) for d in dilations)
@@ -60,7 +60,7 @@ class PAR(nn.Module):
         """Views of ``maps`` (B, C, H, W) shifted to each neighbour, edges replicated."""
         H, W = maps.shape[2:]
         pad = max(self.dilations)
-        padded = F.pad(maps, (pad, pad, pad, pad), mode='replicate')
+        padded = F.pad(maps, (pad, pad, pad, pad), mode="replicate")
         return [padded[..., pad + y : pad + y + H, pad + x : pad + x + W] for y, x in self.offsets]
 
     def _position_weights(self, device: torch.device) -> Tensor:
@@ -100,7 +100,7 @@ class PAR(nn.Module):
         size = weights.shape[2:]
         masks = masks.float()
         if masks.shape[2:] != size:
-            masks = F.interpolate(masks, size=size, mode='bilinear', align_corners=True)
+            masks = F.interpolate(masks, size=size, mode="bilinear", align_corners=True)
         for _ in range(self.num_iters):
             total = torch.zeros_like(masks)
             for i, neighbour in enumerate(self._neighbours(masks)):

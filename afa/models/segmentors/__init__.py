@@ -2,4 +2,4 @@
 
 from afa.models.segmentors.afa import AFA
 
-__all__ = ['AFA']
+__all__ = ["AFA"]

@@ -34,7 +34,7 @@ from afa.models.utils import (
     soft_masks,
 )
 
-PHASES = ('cls', 'pseudo', 'propagated')
+PHASES = ("cls", "pseudo", "propagated")
 
 
 @MODELS.register_module()
@@ -85,9 +85,9 @@ class AFA(BaseSegmentor):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        self.train_cfg = from_cfg(AFATrainCfg, train_cfg, 'model.train_cfg')
-        self.test_cfg = from_cfg(AFATestCfg, test_cfg, 'model.test_cfg')
-        if self.train_cfg.propagation == 'affinity' and affinity_head is None:
+        self.train_cfg = from_cfg(AFATrainCfg, train_cfg, "model.train_cfg")
+        self.test_cfg = from_cfg(AFATestCfg, test_cfg, "model.test_cfg")
+        if self.train_cfg.propagation == "affinity" and affinity_head is None:
             raise ValueError(
                 "model.train_cfg.propagation='affinity' needs model.affinity_head: give one, or set "
                 "propagation to 'attention' or None"
@@ -100,12 +100,12 @@ class AFA(BaseSegmentor):
         self.loss_reg = None if loss_reg is None else MODELS.build(loss_reg)
         self.align_corners = self.decode_head.align_corners
         self.num_classes = self.decode_head.num_classes
-        self.phase = 'propagated'
+        self.phase = "propagated"
 
     def set_phase(self, phase: str) -> None:
         """Choose what a training step computes: one of ``PHASES``."""
         if phase not in PHASES:
-            raise ValueError(f'phase must be one of {PHASES}, got {phase!r}')
+            raise ValueError(f"phase must be one of {PHASES}, got {phase!r}")
         self.phase = phase
 
     # ---- pieces ---------------------------------------------------------------------------------
@@ -121,14 +121,14 @@ class AFA(BaseSegmentor):
 
     def rgb_images(self, inputs: Tensor) -> Tensor:
         """Undo the normalisation: network inputs (B, 3, H, W) to RGB 0..255."""
-        mean = getattr(self.data_preprocessor, 'mean', None)
+        mean = getattr(self.data_preprocessor, "mean", None)
         if mean is None:
             return inputs
         return inputs * self.data_preprocessor.std + mean
 
     def affinity(self, attn: Tensor) -> Tensor:
         """Affinity (B, N, N) that the propagation spreads along, from attention logits."""
-        if self.train_cfg.propagation == 'attention' or self.affinity_head is None:
+        if self.train_cfg.propagation == "attention" or self.affinity_head is None:
             return attention_affinity(attn, self.backbone.head_dim)
         return self.affinity_head(attn)
 
@@ -165,7 +165,7 @@ class AFA(BaseSegmentor):
         if with_affinity and not found:  # no class at all, or a scale of its own
             images = resize_images(inputs, cfg.propagation_scale)
             encode(torch.cat([images, images.flip(3)]), cfg.propagation_scale)
-        return cams, found.get('affinity'), found.get('grid')
+        return cams, found.get("affinity"), found.get("grid")
 
     def _refine(self, inputs: Tensor) -> Any:
         """Give a function that refines masks along these images; its weights are computed once."""
@@ -180,7 +180,7 @@ class AFA(BaseSegmentor):
         cfg = self.train_cfg
 
         def walk(masks: Tensor) -> Tensor:
-            masks = F.interpolate(masks, size=grid, mode='bilinear', align_corners=False)
+            masks = F.interpolate(masks, size=grid, mode="bilinear", align_corners=False)
             return random_walk(masks, affinity, cfg.radius, cfg.power, cfg.num_steps)
 
         return walk
@@ -237,33 +237,33 @@ class AFA(BaseSegmentor):
             ``loss_cls`` and, after the first phase, ``loss_seg``, ``loss_aff``, ``loss_reg``.
         """
         labels = torch.stack([sample.gt_label for sample in data_samples])
-        if self.phase == 'cls':
+        if self.phase == "cls":
             feats = self.backbone(inputs)
             return dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
 
         feats, attn = self._features(inputs)
         losses = dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
         H, W = inputs.shape[2:]
-        boxes = [sample.metainfo.get('img_box', (0, H, 0, W)) for sample in data_samples]
-        propagate = self.phase == 'propagated' and self.train_cfg.propagation is not None
+        boxes = [sample.metainfo.get("img_box", (0, H, 0, W)) for sample in data_samples]
+        propagate = self.phase == "propagated" and self.train_cfg.propagation is not None
         made = self.make_labels(inputs, labels, boxes, propagate=propagate)
-        seg_label = made['propagated'] if propagate else made['pseudo']
+        seg_label = made["propagated"] if propagate else made["pseudo"]
 
         seg_logits = self.decode_head(feats)
-        losses['loss_seg'] = self.decode_head.loss_decode(
+        losses["loss_seg"] = self.decode_head.loss_decode(
             self._resize(seg_logits, (H, W)), seg_label, ignore_index=255
         )
         if self.affinity_head is not None:
-            from_seg = self.train_cfg.aff_label == 'propagated'
+            from_seg = self.train_cfg.aff_label == "propagated"
             aff_label = affinity_label(
-                seg_label if from_seg else made['pseudo'],
+                seg_label if from_seg else made["pseudo"],
                 feats[-1].shape[2:],
                 self.train_cfg.radius,
             )
-            losses['loss_aff'] = self.affinity_head.loss_aff(self.affinity_head(attn), aff_label)
+            losses["loss_aff"] = self.affinity_head.loss_aff(self.affinity_head(attn), aff_label)
         if self.loss_reg is not None:
             inside = ignore_outside(torch.zeros_like(seg_label), boxes) == 0
-            losses['loss_reg'] = self.loss_reg(
+            losses["loss_reg"] = self.loss_reg(
                 seg_logits, self.rgb_images(inputs), seg_label, inside
             )
         return losses
@@ -303,7 +303,10 @@ class AFA(BaseSegmentor):
         """Write ``pred_cam``, ``pred_par`` and ``pred_propagated`` into the data samples."""
         predicted = (scores > self.test_cfg.cls_thr).float()
         labels = torch.stack(
-            [sample.get('gt_label', guess) for sample, guess in zip(data_samples, predicted, strict=True)]
+            [
+                sample.get("gt_label", guess)
+                for sample, guess in zip(data_samples, predicted, strict=True)
+            ]
         )
         class_idx = present_classes(labels)
         propagate = self.train_cfg.propagation is not None
@@ -312,24 +315,26 @@ class AFA(BaseSegmentor):
         refine = self._refine(inputs)
         maps = dict(pred_cam=masks)
         if refine is not None:
-            maps['pred_par'] = refine(masks)
+            maps["pred_par"] = refine(masks)
         if propagate:
             walked = self._propagate(affinity, grid)(masks)
-            maps['pred_propagated'] = walked if refine is None else refine(walked)
+            maps["pred_propagated"] = walked if refine is None else refine(walked)
         for name, soft in maps.items():
             for i, sample in enumerate(data_samples):
                 label = refined_label(
-                    self._unpad(soft[i : i + 1], inputs, sample), class_idx[i : i + 1], sample.ori_shape
+                    self._unpad(soft[i : i + 1], inputs, sample),
+                    class_idx[i : i + 1],
+                    sample.ori_shape,
                 )
                 sample.set_data({name: PixelData(data=label)})
 
     @staticmethod
     def _unpad(masks: Tensor, inputs: Tensor, sample: SegDataSample) -> Tensor:
         """Cut away what the preprocessor padded at the right and bottom of a test image."""
-        pad = sample.metainfo.get('img_padding_size', (0, 0, 0, 0))
+        pad = sample.metainfo.get("img_padding_size", (0, 0, 0, 0))
         if not any(pad):
             return masks
-        masks = F.interpolate(masks, size=inputs.shape[2:], mode='bilinear', align_corners=False)
+        masks = F.interpolate(masks, size=inputs.shape[2:], mode="bilinear", align_corners=False)
         left, right, top, bottom = pad
         return masks[..., top : masks.shape[2] - bottom, left : masks.shape[3] - right]
 
@@ -339,11 +344,13 @@ class AFA(BaseSegmentor):
         return dict(
             cls_logits=self.cls_head(feats[-1]),
             seg_logits=self.decode_head(feats),
-            affinity=self.affinity(attn) if self.affinity_head is None else self.affinity_head(attn),
+            affinity=self.affinity(attn)
+            if self.affinity_head is None
+            else self.affinity_head(attn),
             cam=self.cls_head.class_maps(feats[-1]),
         )
 
     def _resize(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         return F.interpolate(
-            logits, size=tuple(size), mode='bilinear', align_corners=self.align_corners
+            logits, size=tuple(size), mode="bilinear", align_corners=self.align_corners
         )

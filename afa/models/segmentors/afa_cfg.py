@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-PROPAGATIONS = (None, 'attention', 'affinity')
-AFF_LABELS = ('pseudo', 'propagated')
+PROPAGATIONS = (None, "attention", "affinity")
+AFF_LABELS = ("pseudo", "propagated")
 
-T = TypeVar('T')
+T = TypeVar("T")
 
 
 def from_cfg(cls: type[T], cfg: dict[str, Any] | None, name: str) -> T:
@@ -30,14 +30,14 @@ def from_cfg(cls: type[T], cfg: dict[str, Any] | None, name: str) -> T:
     for key in cfg:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            hint = f'did you mean {near[0]!r}?' if near else f'known are {", ".join(known)}'
-            raise ValueError(f'{name} has no entry {key!r}: {hint}')
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"{name} has no entry {key!r}: {hint}")
     return cls(**cfg)
 
 
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise ValueError(f'{name} must be between 0 and 1, got {value}')
+        raise ValueError(f"{name} must be between 0 and 1, got {value}")
 
 
 @dataclass(frozen=True)
@@ -63,39 +63,39 @@ class AFATrainCfg:
     bkg_thr_high: float = 0.55
     bkg_thr_low: float = 0.35
     refine_scale: float = 0.5
-    propagation: str | None = 'affinity'
+    propagation: str | None = "affinity"
     propagation_scale: float = 1.5
     radius: int = 8
     power: float = 2.0
     num_steps: int = 1
-    aff_label: str = 'pseudo'
+    aff_label: str = "pseudo"
 
     def __post_init__(self) -> None:
         """Check every value."""
         if not self.cam_scales or min(self.cam_scales) <= 0:
-            raise ValueError(f'train_cfg.cam_scales must be factors above 0, got {self.cam_scales}')
-        _check_share('train_cfg.bkg_thr_high', self.bkg_thr_high)
-        _check_share('train_cfg.bkg_thr_low', self.bkg_thr_low)
+            raise ValueError(f"train_cfg.cam_scales must be factors above 0, got {self.cam_scales}")
+        _check_share("train_cfg.bkg_thr_high", self.bkg_thr_high)
+        _check_share("train_cfg.bkg_thr_low", self.bkg_thr_low)
         if self.bkg_thr_low > self.bkg_thr_high:
             raise ValueError(
-                f'train_cfg.bkg_thr_low ({self.bkg_thr_low}) must not be above bkg_thr_high '
-                f'({self.bkg_thr_high}): exchange them'
+                f"train_cfg.bkg_thr_low ({self.bkg_thr_low}) must not be above bkg_thr_high "
+                f"({self.bkg_thr_high}): exchange them"
             )
         if self.propagation not in PROPAGATIONS:
             raise ValueError(
-                f'train_cfg.propagation must be one of {PROPAGATIONS}, got {self.propagation!r}'
+                f"train_cfg.propagation must be one of {PROPAGATIONS}, got {self.propagation!r}"
             )
         if self.aff_label not in AFF_LABELS:
             raise ValueError(
-                f'train_cfg.aff_label must be one of {AFF_LABELS}, got {self.aff_label!r}'
+                f"train_cfg.aff_label must be one of {AFF_LABELS}, got {self.aff_label!r}"
             )
         if self.radius < 0:
-            raise ValueError(f'train_cfg.radius must be 0 or more tokens, got {self.radius}')
+            raise ValueError(f"train_cfg.radius must be 0 or more tokens, got {self.radius}")
         if min(self.refine_scale, self.propagation_scale, self.power, self.num_steps) <= 0:
             raise ValueError(
-                'train_cfg.refine_scale, propagation_scale, power and num_steps must be above 0, '
-                f'got {self.refine_scale}, {self.propagation_scale}, {self.power} and '
-                f'{self.num_steps}'
+                "train_cfg.refine_scale, propagation_scale, power and num_steps must be above 0, "
+                f"got {self.refine_scale}, {self.propagation_scale}, {self.power} and "
+                f"{self.num_steps}"
             )
 
 
@@ -117,5 +117,5 @@ class AFATestCfg:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        _check_share('test_cfg.bkg_thr', self.bkg_thr)
-        _check_share('test_cfg.cls_thr', self.cls_thr)
+        _check_share("test_cfg.bkg_thr", self.bkg_thr)
+        _check_share("test_cfg.cls_thr", self.cls_thr)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=16)
-def radius_mask(grid: tuple[int, int], radius: int, device: torch.device | str = 'cpu') -> Tensor:
+def radius_mask(grid: tuple[int, int], radius: int, device: torch.device | str = "cpu") -> Tensor:
     """Mark the pairs of tokens at most ``radius`` apart in both directions.
 
     Args:
@@ -49,7 +49,7 @@ def affinity_label(
         (B, N, N) int64: 1 positive, 0 negative, ``ignore_index`` ignored.
     """
     h, w = (int(side) for side in grid)
-    tokens = F.interpolate(pseudo_label[:, None].float(), size=(h, w), mode='nearest')
+    tokens = F.interpolate(pseudo_label[:, None].float(), size=(h, w), mode="nearest")
     tokens = tokens.flatten(1).long()  # (B, N)
     label = (tokens[:, :, None] == tokens[:, None, :]).long()
     known = tokens != ignore_index

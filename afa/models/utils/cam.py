@@ -71,7 +71,7 @@ def resize_images(images: Tensor, scale: float) -> Tensor:
     size = scale_size(images.shape[2:], scale)
     if size == tuple(images.shape[2:]):
         return images
-    return F.interpolate(images, size=size, mode='bilinear', align_corners=False)
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
 
 def multi_scale_cams(
@@ -101,8 +101,10 @@ def multi_scale_cams(
     for scale in scales:
         scaled = resize_images(images, scale)
         raw, mirrored = class_maps(torch.cat([scaled, scaled.flip(3)]), scale).float().chunk(2)
-        maps = torch.maximum(pack_present(raw, class_idx), pack_present(mirrored.flip(3), class_idx))
+        maps = torch.maximum(
+            pack_present(raw, class_idx), pack_present(mirrored.flip(3), class_idx)
+        )
         total += F.interpolate(
-            maps.relu(), size=images.shape[2:], mode='bilinear', align_corners=False
+            maps.relu(), size=images.shape[2:], mode="bilinear", align_corners=False
         )
     return normalize_cams(total)

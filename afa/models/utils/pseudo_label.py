@@ -27,7 +27,7 @@ def soft_masks(cams: Tensor, class_idx: Tensor, bkg_score: float) -> Tensor:
     """
     scores = F.pad(cams, (0, 0, 0, 0, 1, 0), value=bkg_score)
     absent = F.pad(class_idx < 0, (1, 0), value=False)
-    return scores.masked_fill(absent[:, :, None, None], float('-inf')).softmax(dim=1)
+    return scores.masked_fill(absent[:, :, None, None], float("-inf")).softmax(dim=1)
 
 
 def labels_from_masks(masks: Tensor, class_idx: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def labels_from_masks(masks: Tensor, class_idx: Tensor) -> Tensor:
     """
     labels = F.pad(class_idx.clamp(min=-1) + 1, (1, 0), value=0)
     absent = F.pad(class_idx < 0, (1, 0), value=False)
-    best = masks.masked_fill(absent[:, :, None, None], float('-inf')).argmax(dim=1)
+    best = masks.masked_fill(absent[:, :, None, None], float("-inf")).argmax(dim=1)
     return labels.gather(1, best.flatten(1)).view_as(best)
 
 
@@ -99,7 +99,7 @@ def refined_label(
     """
     if refine is not None:
         masks = refine(masks)
-    masks = F.interpolate(masks, size=tuple(size), mode='bilinear', align_corners=False)
+    masks = F.interpolate(masks, size=tuple(size), mode="bilinear", align_corners=False)
     return labels_from_masks(masks, class_idx)
 
 

@@ -40,8 +40,8 @@ def random_walk(
     B, _, h, w = maps.shape
     if affinity.shape != (B, h * w, h * w):
         raise ValueError(
-            f'affinity must be (B, N, N) = {(B, h * w, h * w)} for maps on a {h}x{w} grid, '
-            f'got {tuple(affinity.shape)}: resize the maps to the grid of the affinity first'
+            f"affinity must be (B, N, N) = {(B, h * w, h * w)} for maps on a {h}x{w} grid, "
+            f"got {tuple(affinity.shape)}: resize the maps to the grid of the affinity first"
         )
     trans = affinity.float() ** power
     if radius is not None:

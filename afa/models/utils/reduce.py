@@ -20,6 +20,6 @@ def global_mean(values: Tensor, mask: Tensor) -> Tensor:
     """
     count = mask.sum().to(torch.float32)
     if dist.get_world_size() > 1:
-        dist.all_reduce(count, op='mean')
+        dist.all_reduce(count, op="mean")
     total = torch.where(mask, values, torch.zeros((), dtype=values.dtype, device=values.device))
     return total.sum(dtype=torch.float32) / torch.where(count > 0, count, torch.ones_like(count))

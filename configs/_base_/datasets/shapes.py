@@ -5,7 +5,7 @@ crop_size = (128, 128)
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="RandomScale", ratio_range=(0.75, 1.5)),
+    dict(type="RandomScale", ratio_range=(0.75, 1.15)),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomCropPad", crop_size=crop_size),
     dict(type="PackWSSSInputs"),
@@ -17,10 +17,10 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=16,
-    num_workers=2,
+    batch_size=8,
+    num_workers=1,
     persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
+    sampler=dict(type="SeededInfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -32,7 +32,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=2,
+    num_workers=1,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(

@@ -4,12 +4,12 @@ model = dict(
     type="AFA",
     data_preprocessor=dict(
         type="SegDataPreProcessor",
+        size=(512, 512),
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        test_cfg=dict(size_divisor=1),
     ),
     backbone=dict(
         type="MiTAttn",

@@ -15,9 +15,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6 / 6e-5, by_epoch=False, begin=0, end=1500),
-    dict(
-        type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=1500, end=max_iters + 1
-    ),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=1500, end=max_iters + 1),
 ]
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=2000)
 default_hooks = dict(
@@ -36,4 +34,5 @@ default_hooks = dict(
 )
 custom_hooks = [
     dict(type="PhaseHook", cls_iters=2000, pseudo_iters=6000),
+    dict(type="ReproducibleHook"),
 ]

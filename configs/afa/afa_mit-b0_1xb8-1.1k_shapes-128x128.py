@@ -1,0 +1,15 @@
+# AFA from scratch on the built-in Shapes data set; the run of `make demo`.
+_base_ = [
+    "../_base_/models/afa_mit-b1.py",
+    "../_base_/datasets/shapes.py",
+    "../_base_/schedules/afa_shapes.py",
+    "../_base_/default_runtime.py",
+]
+num_classes = 7
+model = dict(
+    data_preprocessor=dict(size=(128, 128)),
+    backbone=dict(arch="b0", strides=(4, 2, 2, 1), drop_path_rate=0.0, init_cfg=None),
+    cls_head=dict(in_channels=256, num_classes=num_classes),
+    decode_head=dict(in_channels=[32, 64, 160, 256], channels=128, num_classes=num_classes),
+    train_cfg=dict(cam_scales=(1.0, 0.5, 1.5), radius=4, refine_scale=0.5),
+)
