@@ -74,7 +74,7 @@ class _Placed(NamedTuple):
     angle: float
 
 
-def generate_sample(seed: int, split: str, index: int, size: int = 128) -> ShapesSample:
+def generate_sample(seed: int, split: str, index: int, size: int = 96) -> ShapesSample:
     """Draw one picture; the same arguments always give the same pixels.
 
     Args:

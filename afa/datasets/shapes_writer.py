@@ -28,7 +28,7 @@ def write_shapes(
     num_train: int = 800,
     num_val: int = 100,
     seed: int = 0,
-    size: int = 128,
+    size: int = 96,
     workers: int = 1,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,

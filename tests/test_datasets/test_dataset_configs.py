@@ -73,7 +73,7 @@ def test_config_is_built_and_its_pipelines_run(path, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "batch_size", "crop"),
-    [("shapes", 16, 128), ("voc12_aug", 2, 512), ("voc12_mini", 2, 512), ("coco14", 4, 512)],
+    [("shapes", 8, 96), ("voc12_aug", 2, 512), ("voc12_mini", 2, 512), ("coco14", 4, 512)],
 )
 def test_recipe(name, batch_size, crop):
     (path,) = (path for path in CONFIGS if path.stem == name)

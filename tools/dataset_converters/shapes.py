@@ -13,7 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--num-train", type=int, default=800, help="training pictures (800)")
     parser.add_argument("--num-val", type=int, default=100, help="validation pictures (100)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (0)")
-    parser.add_argument("--size", type=int, default=128, help="mean side in pixels (128)")
+    parser.add_argument("--size", type=int, default=96, help="mean side in pixels (96)")
     parser.add_argument(
         "--workers", type=int, default=min(4, os.cpu_count() or 1), help="threads that draw"
     )

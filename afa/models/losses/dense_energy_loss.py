@@ -24,11 +24,11 @@ from torch.autograd.function import FunctionCtx
 
 from afa.models.utils import scale_size
 
-# Splatting and slicing by tents of one cell each add 1/6 of a squared cell to the variance. A
-# 3-tap kernel (1/3, 1/3, 1/3) adds the remaining 2/3, which makes a Gaussian of one cell.
-_TAP = 1 / 3
-# sum_j G_ij of a Gaussian of one cell is (2 pi)^(1/2) per dimension, the kernel above sums to 1.
-_GAUSS_SUM = (2 * torch.pi) ** 0.5
+# Splatting and slicing by tents already blur. These taps (neighbour, centre, neighbour) are the least
+# squares fit of tent * taps * tent to exp(-d^2 / 2), d in cells, over all places inside a cell; a box
+# of the same variance would lose 16 % per dimension at d = 0, where most of the energy is.
+_TAP_CENTRE = 1.155
+_TAP_SIDE = 0.645
 
 
 class BilateralGrid:
@@ -67,11 +67,11 @@ class BilateralGrid:
     def _blur(self, grid: Tensor) -> Tensor:
         """Blur a grid (n, \\*shape) along its five dimensions."""
         for dim in range(1, 6):
-            total = grid.clone()
+            total = grid * _TAP_CENTRE
             size = grid.shape[dim]
-            total.narrow(dim, 1, size - 1).add_(grid.narrow(dim, 0, size - 1))
-            total.narrow(dim, 0, size - 1).add_(grid.narrow(dim, 1, size - 1))
-            grid = total * (_TAP * _GAUSS_SUM)
+            total.narrow(dim, 1, size - 1).add_(grid.narrow(dim, 0, size - 1), alpha=_TAP_SIDE)
+            total.narrow(dim, 0, size - 1).add_(grid.narrow(dim, 1, size - 1), alpha=_TAP_SIDE)
+            grid = total
         return grid
 
     def __call__(self, values: Tensor) -> Tensor:

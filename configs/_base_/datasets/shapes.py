@@ -1,7 +1,7 @@
 # Shapes, the built-in data set: `python tools/dataset_converters/shapes.py`.
 dataset_type = "ShapesDataset"
 data_root = "data/shapes"
-crop_size = (128, 128)
+crop_size = (96, 96)
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),

@@ -1,5 +1,5 @@
 # Training from scratch on Shapes. Iterations and phases are shares of the VOC recipe.
-max_iters = 1100
+max_iters = 1000
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.999), weight_decay=0.01),
@@ -8,7 +8,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=50, end=max_iters + 1),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=550)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=500)
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=25, log_metric_by_epoch=False),
@@ -16,7 +16,7 @@ default_hooks = dict(
     checkpoint=dict(
         type="CheckpointHook",
         by_epoch=False,
-        interval=550,
+        interval=500,
         max_keep_ckpts=1,
         save_best="seg/mIoU",
         rule="greater",
@@ -24,6 +24,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=600, pseudo_iters=800),
+    dict(type="PhaseHook", cls_iters=500, pseudo_iters=650),
     dict(type="ReproducibleHook"),
+    dict(type="WSSSVisualizationHook", interval=500),
 ]

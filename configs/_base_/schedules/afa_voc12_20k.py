@@ -35,4 +35,5 @@ default_hooks = dict(
 custom_hooks = [
     dict(type="PhaseHook", cls_iters=2000, pseudo_iters=6000),
     dict(type="ReproducibleHook"),
+    dict(type="WSSSVisualizationHook", interval=1000),
 ]

@@ -7,8 +7,8 @@ _base_ = [
 ]
 num_classes = 7
 model = dict(
-    data_preprocessor=dict(size=(128, 128)),
-    backbone=dict(arch="b0", strides=(4, 2, 2, 1), drop_path_rate=0.0, init_cfg=None),
+    data_preprocessor=dict(size=(96, 96)),
+    backbone=dict(arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0, init_cfg=None),
     cls_head=dict(in_channels=256, num_classes=num_classes),
     decode_head=dict(in_channels=[32, 64, 160, 256], channels=128, num_classes=num_classes),
     train_cfg=dict(cam_scales=(1.0, 0.5, 1.5), radius=4, refine_scale=0.5),

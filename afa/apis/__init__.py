@@ -1,0 +1,1 @@
+"""Whole runs as functions; each module is imported on its own, because most are heavy."""

@@ -1,0 +1,101 @@
+"""What remains of a run: a sheet of pictures and a file of figures."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmcv import imread
+from mmengine.dataset import pseudo_collate
+from mmengine.runner import Runner
+
+from afa.utils.state import evaluating, keep_random_state
+from afa.visualization import grid, legend_entries, overlay_label
+
+# Title of a column -> field of the data sample and prefix of its figures.
+COLUMNS = {
+    "CAM": ("pred_cam", "cam"),
+    "PAR": ("pred_par", "par"),
+    "affinity-propagated": ("pred_propagated", "propagated"),
+    "prediction": ("pred_sem_seg", "seg"),
+    "truth": ("gt_sem_seg", ""),
+}
+
+
+def draw_sheet(runner: Runner, metrics: Mapping[str, float], num_images: int = 12) -> np.ndarray:
+    """Draw photo, CAM, PAR, propagated label, prediction and truth of some test images.
+
+    Args:
+        runner: a runner after its test.
+        metrics: its figures; the mIoU of each column stands in its title.
+        num_images: number of images, spread evenly over the set.
+
+    Returns:
+        (H, W, 3) RGB uint8.
+    """
+    dataset = runner.test_dataloader.dataset
+    classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
+    chosen = np.linspace(0, len(dataset) - 1, min(num_images, len(dataset)))
+    samples = []
+    with keep_random_state(), evaluating(runner.model):
+        for index in chosen:
+            samples += runner.model.test_step(pseudo_collate([dataset[int(index)]]))
+    columns = {
+        title: field
+        for title, (field, _) in COLUMNS.items()
+        if all(field in sample for sample in samples)
+    }
+    rows, names, shown = [], [], []
+    for sample in samples:
+        photo = imread(sample.metainfo["img_path"], channel_order="rgb")
+        labels = [sample.get(field).data[0].cpu().numpy() for field in columns.values()]
+        shown += labels
+        rows.append([photo, *(overlay_label(photo, label, palette) for label in labels)])
+        present = [classes[value] for value in np.unique(labels[-1]) if 0 < value < len(classes)]
+        names.append(f"{sample.metainfo.get('img_id', '')}: {', '.join(present)}")
+    titles = ["photo\n", *(_title(title, metrics) for title in columns)]
+    return grid(rows, titles, names, legend_entries(shown, classes, palette), cell=160)
+
+
+def _title(title: str, metrics: Mapping[str, float]) -> str:
+    value = metrics.get(f"{COLUMNS[title][1]}/mIoU")
+    return f"{title}\n" if value is None else f"{title}\nmIoU {value:.1f}"
+
+
+def write_picture(path: str | Path, image: np.ndarray) -> None:
+    """Write an RGB picture as PNG.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    done, encoded = cv2.imencode(".png", image[..., ::-1])
+    assert done, "OpenCV could not encode a PNG"
+    Path(path).write_bytes(encoded.tobytes())
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a dict as JSON; numbers that are not finite, which JSON does not have, become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        if isinstance(value, (np.generic, torch.Tensor)):
+            value = value.item()
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    text = json.dumps(plain(content), indent=2, allow_nan=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def device_name() -> str:
+    """Name what the run computes on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"CPU ({threads} thread{'s' if threads > 1 else ''})"

@@ -1,0 +1,141 @@
+"""A calm console: one line per so many iterations, with the time left."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from afa.engine.hooks.phase_hook import PhaseHook
+from afa.engine.log_processor import peak_memory_mb
+
+# Key of a metric -> what people call it.
+FIGURES = {
+    "cls/F1": "classification F1",
+    "cam/mIoU": "CAM mIoU",
+    "par/mIoU": "PAR mIoU",
+    "propagated/mIoU": "propagated mIoU",
+    "seg/mIoU": "segmentation mIoU",
+}
+# Time of an iteration, in units of one that trains the classifier only (Shapes, CPU).
+PHASE_COSTS = {"cls": 1.0, "pseudo": 2.5, "propagated": 3.0}
+
+
+def time_text(seconds: float) -> str:
+    """Write a duration as people say it: '2 min 10 s'."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, rest = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+@HOOKS.register_module()
+class ConsoleProgressHook(Hook):
+    """Print progress, time left, validation figures, and keep the peak memory.
+
+    mmengine's time left takes all iterations for equally long; here later phases count more, so
+    that the first figure is not far too small.
+
+    Args:
+        interval: iterations (or batches, in validation and testing) between two lines.
+        phase_costs: relative time of an iteration in each phase.
+        say: prints a line.
+    """
+
+    def __init__(
+        self,
+        interval: int = 25,
+        phase_costs: Mapping[str, float] = PHASE_COSTS,
+        say: Callable[[str], None] = _say,
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f"ConsoleProgressHook needs interval >= 1, got {interval}")
+        self.interval = interval
+        self.phase_costs = dict(phase_costs)
+        self.say = say
+        self.peak_memory_mib = 0
+        self._work: list[float] = []
+        self._begin = self._paused = self._eval_begin = 0.0
+        self._start_iter = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Weigh the iterations and start the clock."""
+        phases = [hook for hook in runner.hooks if isinstance(hook, PhaseHook)]
+        self._work = [
+            self.phase_costs.get(phases[0].phase(index), 1.0) if phases else 1.0
+            for index in range(runner.max_iters)
+        ]
+        self._begin, self._paused, self._start_iter = time.perf_counter(), 0.0, runner.iter
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Print a line if it is time."""
+        del batch_idx, data_batch
+        self._note_memory()
+        done = runner.iter + 1
+        if done % self.interval and done != runner.max_iters:
+            return
+        spent = time.perf_counter() - self._begin - self._paused
+        rate = spent / sum(self._work[self._start_iter : done])
+        phase = getattr(getattr(runner.model, "module", runner.model), "phase", None)
+        parts = [f"train {done}/{runner.max_iters}", f"phase {phase}" if phase else ""]
+        if outputs and "loss" in outputs:
+            history = runner.message_hub.log_scalars.get("train/loss")
+            loss = history.mean(self.interval) if history else float(outputs["loss"])
+            parts.append(f"loss {float(loss):.3f},")
+        left = rate * sum(self._work[done:])
+        self.say(" ".join(filter(None, parts)) + f" {time_text(left)} left")
+
+    def before_val(self, runner: Runner) -> None:
+        """Start the clock of the validation; its time does not count as training."""
+        del runner
+        self._eval_begin = time.perf_counter()
+
+    before_test = before_val
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+        """Print a line if it is time."""
+        del args, kwargs
+        self._after_eval_iter("val", batch_idx + 1, len(runner.val_dataloader))
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+        """Print a line if it is time."""
+        del args, kwargs
+        self._after_eval_iter("test", batch_idx + 1, len(runner.test_dataloader))
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Print the figures."""
+        self._paused += time.perf_counter() - self._eval_begin
+        metrics = metrics or {}
+        found = [f"{text} {metrics[key]:.1f}" for key, text in FIGURES.items() if key in metrics]
+        if found:
+            self.say(f"val at iteration {runner.iter}: " + ", ".join(found))
+
+    def _after_eval_iter(self, mode: str, done: int, total: int) -> None:
+        self._note_memory()
+        if done % self.interval == 0 or done == total:
+            left = (time.perf_counter() - self._eval_begin) / done * (total - done)
+            self.say(f"{mode} {done}/{total}, {time_text(left)} left")
+
+    def _note_memory(self) -> None:
+        """Keep the peak; mmengine's log sets the one of the GPU back to 0 at every line."""
+        if torch.cuda.is_available():
+            now = torch.cuda.max_memory_allocated() // 2**20
+        else:
+            now = peak_memory_mb()
+        self.peak_memory_mib = max(self.peak_memory_mib, int(now))

@@ -1,0 +1,211 @@
+"""Show during training what labels the model makes and where its attention goes.
+
+H W pixels of the network's input, h w tokens at the scale of the propagation, N = h * w.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch import nn
+
+from afa.models.utils import resize_images
+from afa.utils.state import evaluating, keep_random_state
+from afa.visualization import (
+    grid,
+    heatmap,
+    legend_entries,
+    mark_points,
+    overlay_label,
+    query_points,
+)
+
+
+class _Look(NamedTuple):
+    """What the model makes of one image, as numpy arrays."""
+
+    name: str
+    image: np.ndarray  # (H, W, 3) RGB uint8
+    cam: np.ndarray  # (H, W) 0..1, the largest over the present classes
+    labels: dict[str, np.ndarray]  # title -> (H, W)
+    truth: np.ndarray | None  # (H, W)
+    attention: np.ndarray  # (N, N), mean over heads and blocks, each row sums to 1
+    affinity: np.ndarray  # (N, N) in 0..1
+    token_grid: tuple[int, int]
+
+
+@HOOKS.register_module()
+class WSSSVisualizationHook(Hook):
+    """Add two grids of pictures to every visualization backend, every ``interval`` iterations.
+
+    ``wsss_labels`` shows photo, CAM, pseudo label, propagated label, prediction and, where there
+    are masks, the truth; ``wsss_queries`` shows attention and affinity of some query points.
+    The images are the same ones throughout. Only the first process draws. Weights, buffers,
+    modes and random states are left as they were: the losses are those of a run without pictures.
+
+    Args:
+        interval: iterations between two pictures.
+        num_images: number of images, spread evenly over the set.
+        num_queries: number of query points in each image.
+        draw_val: draw validation images; training images (as augmented once) otherwise, and when
+            the run has no validation.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+
+    priority = "LOW"
+
+    def __init__(
+        self, interval: int, num_images: int = 4, num_queries: int = 3, draw_val: bool = True
+    ) -> None:
+        for name, value in dict(
+            interval=interval, num_images=num_images, num_queries=num_queries
+        ).items():
+            if value < 1:
+                raise ValueError(f"WSSSVisualizationHook needs {name} >= 1, got {value}")
+        self.interval = interval
+        self.num_images = num_images
+        self.num_queries = num_queries
+        self.draw_val = draw_val
+        self._samples: list[dict] = []
+        self._metainfo: dict[str, Any] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Choose the images; drawn from a random state of their own, so that they stay the same.
+
+        Raises:
+            ValueError: if the model cannot make labels.
+        """
+        if not hasattr(self._model(runner), "make_labels"):
+            raise ValueError(
+                "WSSSVisualizationHook draws what make_labels() of a model such as AFA gives, but "
+                f"{type(self._model(runner)).__name__} has none: take the hook out of custom_hooks"
+            )
+        if runner.rank != 0:
+            return
+        validates = self.draw_val and runner.val_loop is not None
+        loader = runner.val_dataloader if validates else runner.train_dataloader
+        dataset = loader.dataset
+        self._metainfo = dict(dataset.metainfo)
+        chosen = np.linspace(0, len(dataset) - 1, min(self.num_images, len(dataset)))
+        with keep_random_state():
+            np.random.seed(0)
+            torch.manual_seed(0)
+            self._samples = [dataset[int(index)] for index in chosen]
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Draw the pictures if it is time."""
+        del batch_idx, data_batch, outputs
+        if runner.rank != 0 or not self.every_n_train_iters(runner, self.interval):
+            return
+        model = self._model(runner)
+        with keep_random_state(), evaluating(model):
+            looks = [_look(model, sample) for sample in self._samples]
+        step = runner.iter + 1
+        runner.visualizer.add_image("wsss_labels", self._draw_labels(looks), step)
+        runner.visualizer.add_image("wsss_queries", self._draw_queries(looks), step)
+
+    @staticmethod
+    def _model(runner: Runner) -> Any:
+        return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+    def _draw_labels(self, looks: list[_Look]) -> np.ndarray:
+        """Draw one row an image: photo, CAM and label maps."""
+        classes, palette = self._metainfo["classes"], self._metainfo["palette"]
+        rows, shown = [], []
+        names = list(looks[0].labels)
+        has_truth = all(look.truth is not None for look in looks)
+        for look in looks:
+            maps = list(look.labels.values())
+            if has_truth and look.truth is not None:
+                maps.append(look.truth)
+            shown += maps
+            overlays = [overlay_label(look.image, label, palette) for label in maps]
+            rows.append([look.image, heatmap(look.image, look.cam), *overlays])
+        titles = ["photo", "CAM", *names, *(["truth"] if has_truth else [])]
+        legend = legend_entries(shown, classes, palette)
+        return grid(rows, titles, [look.name for look in looks], legend)
+
+    def _draw_queries(self, looks: list[_Look]) -> np.ndarray:
+        """Draw one row an image: photo with the query points, attention and affinity of each."""
+        rows = []
+        for look in looks:
+            size = look.image.shape[:2]
+            points = query_points(size, self.num_queries, look.truth)
+            row = [mark_points(look.image, points)]
+            for number, (y, x) in enumerate(points, start=1):
+                h, w = look.token_grid
+                token = (y * h // size[0]) * w + x * w // size[1]
+                attention = look.attention[token] / max(look.attention[token].max(), 1e-12)
+                for values in (attention, look.affinity[token]):
+                    drawn = heatmap(look.image, values.reshape(h, w))
+                    row.append(mark_points(drawn, [(y, x)], [number]))
+            rows.append(row)
+        numbers = range(1, self.num_queries + 1)
+        titles = [f"{word} {n}" for n in numbers for word in ("attention", "affinity")]
+        return grid(rows, ["query points", *titles], [look.name for look in looks])
+
+
+def _look(model: nn.Module, packed: dict) -> _Look:
+    """Run all parts of the model on one packed sample; the model is in evaluation mode."""
+    data = model.data_preprocessor(pseudo_collate([packed]), False)
+    inputs, sample = data["inputs"], data["data_samples"][0]
+    H, W = inputs.shape[2:]
+    feats = model.backbone(inputs)
+    scores = model.cls_head(feats[-1]).sigmoid()[0]
+    label = sample.get("gt_label", (scores > model.test_cfg.cls_thr).float())
+    box = sample.metainfo.get("img_box", (0, H, 0, W))
+    propagate = model.train_cfg.propagation is not None
+    made = model.make_labels(inputs, label[None].to(inputs.device), [box], propagate=propagate)
+    pred = model.encode_decode(inputs, [sample.metainfo]).argmax(1)[0]
+
+    images = resize_images(inputs, model.train_cfg.propagation_scale)
+    feats, attn = model.backbone(images, with_attn=True)
+    attention = (attn[0].float() * model.backbone.head_dim**-0.5).softmax(-1).mean(0)
+
+    labels = {"pseudo label": made["pseudo"][0]}
+    if propagate:
+        labels["propagated label"] = made["propagated"][0]
+    labels["prediction"] = pred
+    cams = made["cams"][0]
+    return _Look(
+        name=_name(sample),
+        image=model.rgb_images(inputs)[0].permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy(),
+        cam=cams.amax(0).cpu().numpy() if len(cams) else np.zeros((H, W), np.float32),
+        labels={title: value.cpu().numpy() for title, value in labels.items()},
+        truth=_truth(sample, (H, W)),
+        attention=attention.cpu().numpy(),
+        affinity=model.affinity(attn)[0].float().cpu().numpy(),
+        token_grid=(int(feats[-1].shape[2]), int(feats[-1].shape[3])),
+    )
+
+
+def _name(sample: Any) -> str:
+    return str(sample.metainfo.get("img_id", sample.metainfo.get("img_path", "")))
+
+
+def _truth(sample: Any, size: tuple[int, int]) -> np.ndarray | None:
+    """Return the mask at the size of the network's input, None if the sample has none.
+
+    The mask is at the original size; padding at the right and the bottom of the input has none.
+    """
+    if "gt_sem_seg" not in sample:
+        return None
+    height, width = sample.metainfo.get("img_shape", size)[:2]
+    mask = sample.gt_sem_seg.data[None].float()
+    mask = nn.functional.interpolate(mask, size=(height, width), mode="nearest")[0, 0]
+    truth: np.ndarray = np.full(size, 255, np.int64)
+    truth[:height, :width] = mask.cpu().numpy()[: size[0], : size[1]]
+    return truth

@@ -1,0 +1,46 @@
+# Upper bound for AFA on Shapes: the same network and schedule, trained on the true masks.
+_base_ = [
+    "../_base_/datasets/shapes.py",
+    "../_base_/schedules/afa_shapes.py",
+    "../_base_/default_runtime.py",
+]
+num_classes = 7
+crop_size = (96, 96)
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="RandomScale", ratio_range=(0.75, 1.15)),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="RandomCropPad", crop_size=crop_size),
+    dict(type="PackWSSSInputs"),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        size=crop_size,
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    ),
+    backbone=dict(type="MiTAttn", arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0),
+    decode_head=dict(
+        type="SegformerHead",
+        in_channels=[32, 64, 160, 256],
+        in_index=[0, 1, 2, 3],
+        channels=128,
+        dropout_ratio=0.1,
+        num_classes=num_classes,
+        norm_cfg=dict(type="BN", requires_grad=True),
+        act_cfg=None,
+        align_corners=False,
+        loss_decode=dict(type="BalancedCrossEntropyLoss"),
+    ),
+    test_cfg=dict(mode="whole"),
+)
+val_evaluator = [dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg")]
+test_evaluator = val_evaluator
+custom_hooks = [dict(type="ReproducibleHook")]

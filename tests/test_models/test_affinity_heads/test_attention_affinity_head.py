@@ -1,0 +1,65 @@
+import math
+
+import pytest
+import torch
+
+from afa.models.affinity_heads import AttentionAffinityHead
+
+
+def test_affinity_is_the_formula():
+    head = AttentionAffinityHead(in_channels=3)
+    attn = torch.randn(2, 3, 4, 4)
+    with torch.no_grad():
+        affinity = head(attn)
+    weight, bias = head.proj.weight.flatten().tolist(), head.proj.bias.item()
+    for b in range(2):
+        for i in range(4):
+            for j in range(4):
+                both = [float(attn[b, a, i, j] + attn[b, a, j, i]) for a in range(3)]
+                logit = sum(w * s for w, s in zip(weight, both, strict=True)) + bias
+                expected = 1 / (1 + math.exp(-logit))
+                assert affinity[b, i, j].item() == pytest.approx(expected, rel=1e-5)
+    assert torch.equal(affinity, affinity.transpose(1, 2))
+    torch.testing.assert_close(
+        head.proj(attn + attn.transpose(2, 3))[:, 0].sigmoid(), affinity
+    )
+
+
+def test_affinity_by_hand():
+    head = AttentionAffinityHead(in_channels=1)
+    head.proj.weight.data.fill_(2.0)
+    head.proj.bias.data.fill_(-2.0)
+    affinity = head(torch.tensor([[[[0.5, 0.0], [1.0, 1.0]]]]))
+    expected = torch.tensor([[[0.0, 0.0], [0.0, 2.0]]]).sigmoid()
+    torch.testing.assert_close(affinity, expected)
+
+
+def test_the_loss_teaches_the_attention():
+    head = AttentionAffinityHead(in_channels=2)
+    head.init_weights()
+    attn = torch.zeros(1, 2, 2, 2, requires_grad=True)
+    label = torch.tensor([[[1, 0], [0, 255]]])
+    head.loss_aff(head(attn), label).backward()
+    # d/da: -1/2 for the positive; 1/4 each for the two negatives; sigmoid' = 1/4, S + S^T doubles
+    slope = torch.tensor([[-0.5 / 4 * 2, 0.25 / 4 * 2], [0.25 / 4 * 2, 0]])
+    slope = slope / torch.tensor(1.0)
+    expected = head.proj.weight.detach().view(1, 2, 1, 1) * slope
+    torch.testing.assert_close(attn.grad, expected)
+    assert head.proj.weight.grad is not None and head.proj.bias.grad.item() == pytest.approx(0)
+
+
+def test_float32_under_autocast():
+    head = AttentionAffinityHead(in_channels=4)
+    attn = 30 * torch.randn(1, 4, 5, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = head(attn)
+    assert inside.dtype == torch.float32 and torch.equal(inside, head(attn))
+
+
+def test_weights_and_settings():
+    head = AttentionAffinityHead(16, loss_aff=dict(type="AffinityLoss", loss_weight=0.1))
+    shapes = {key: tuple(value.shape) for key, value in head.state_dict().items()}
+    assert shapes == {"proj.weight": (1, 16, 1, 1), "proj.bias": (1,)}
+    assert head.loss_aff.loss_weight == 0.1
+    head.init_weights()  # Kaiming uniform with a = 1 over 16 inputs, or normal: deviation 1/4
+    assert head.proj.bias.item() == 0 and 0.05 < head.proj.weight.std() < 0.6

@@ -1,0 +1,81 @@
+import math
+
+import pytest
+import torch
+
+from afa.models.cls_heads import CAMHead
+
+FEAT = torch.tensor([[[[1.0, 5.0], [3.0, 7.0]], [[2.0, 2.0], [-4.0, 0.0]]]])
+
+
+def _head(**kwargs):
+    head = CAMHead(in_channels=2, num_classes=3, **kwargs)
+    weight = torch.tensor([[1.0, 0.0], [2.0, -1.0]])
+    head.classifier.weight.data = weight[:, :, None, None]
+    return head
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "pooled"),
+    [
+        (dict(), (7, 2)),
+        (dict(pooling="avg"), (4, 0)),
+        (dict(pooling="topk", topk=0.5), (6, 2)),
+        (dict(pooling="topk", topk=0.01), (7, 2)),  # at least one token
+    ],
+)
+def test_logits_by_hand(kwargs, pooled):
+    a, b = pooled
+    assert _head(**kwargs)(FEAT).tolist() == [[a, 2 * a - b]]
+
+
+def test_class_maps_by_hand():
+    maps = _head().class_maps(FEAT)
+    assert maps.tolist() == [[[[1, 5], [3, 7]], [[0, 8], [10, 14]]]]
+
+
+def test_average_of_the_class_maps_is_the_logit_of_average_pooling():
+    head = CAMHead(in_channels=6, num_classes=4, pooling="avg")
+    feat = torch.randn(2, 6, 3, 4)
+    torch.testing.assert_close(head.class_maps(feat).mean(dim=(2, 3)), head(feat))
+
+
+def test_gradient_of_max_pooling_reaches_the_largest_token_only():
+    feat = FEAT.clone().requires_grad_()
+    _head()(feat)[0, 0].backward()
+    assert feat.grad.flatten(2).tolist() == [[[0, 0, 0, 1], [0, 0, 0, 0]]]
+
+
+def test_loss_is_the_multi_label_soft_margin():
+    logits, labels = torch.randn(2, 3), torch.tensor([[1.0, 0, 1], [0, 0, 0]])
+    terms = []
+    for logit, label in zip(logits.flatten().tolist(), labels.flatten().tolist(), strict=True):
+        sigmoid = 1 / (1 + math.exp(-logit))
+        terms.append(-math.log(sigmoid if label else 1 - sigmoid))
+    loss = _head(loss_weight=2.0).loss(logits.bfloat16().float(), labels)
+    expected = _head().loss(logits, labels)
+    assert expected.item() == pytest.approx(sum(terms) / 6, rel=1e-5)
+    assert loss.item() == pytest.approx(2 * expected.item(), rel=1e-2)
+
+
+def test_weights():
+    head = CAMHead(in_channels=5, num_classes=8)
+    head.init_weights()
+    assert {k: tuple(v.shape) for k, v in head.state_dict().items()} == {
+        "classifier.weight": (7, 5, 1, 1)
+    }
+    assert 0 < head.classifier.weight.std() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "text"),
+    [
+        (dict(pooling="gmp"), r"must be one of \('max', 'avg', 'topk'\), got 'gmp'"),
+        (dict(num_classes=1), "counts the background too and must be at least 2, got 1"),
+        (dict(topk=0.0), r"share of the tokens in \(0, 1\], got 0.0"),
+        (dict(topk=1.5), "got 1.5"),
+    ],
+)
+def test_wrong_arguments(kwargs, text):
+    with pytest.raises(ValueError, match=text):
+        CAMHead(**{"in_channels": 4, "num_classes": 3, **kwargs})

@@ -1,0 +1,142 @@
+"""Repeat the ablation of AFA on Shapes: `python tools/analysis_tools/ablation.py`.
+
+Every run is a call of tools/train.py and leaves its work folder; finished runs are not repeated.
+Runs of one seed and one pooling share their classification phase.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = "configs/afa/afa_mit-b0_1xb8-1k_shapes-96x96.py"
+SUPERVISED = "configs/afa/supervised_mit-b0_1xb8-1k_shapes-96x96.py"
+NO_AFFINITY = ["model.affinity_head=None", "model.train_cfg.propagation=None"]
+MODULES = {
+    "CAM": ["model.refiner=None", *NO_AFFINITY],
+    "+ PAR": NO_AFFINITY,
+    "+ AFA": [],
+    "+ regulariser": ["model.loss_reg.type=DenseEnergyLoss"],
+}
+PROPAGATION = {
+    "nothing": ["model.train_cfg.propagation=None"],
+    "raw attention": ["model.train_cfg.propagation=attention"],
+}
+FIGURES = ("cls/F1", "cam/mIoU", "par/mIoU", "propagated/mIoU", "seg/mIoU")
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Repeat the ablation of AFA on Shapes.")
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/ablation"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--cls-iters", type=int, default=500, help="shared classification phase")
+    parser.add_argument("--seg-iters", type=int, default=300, help="iterations after it")
+    parser.add_argument("--table-only", action="store_true", help="train nothing, only tabulate")
+    return parser.parse_args()
+
+
+def read_figures(work_dir: Path) -> dict[str, float] | None:
+    """Read the last validation of a run; None when it has not finished."""
+    done = work_dir / "figures.json"
+    return json.loads(done.read_text()) if done.exists() else None
+
+
+def train(config: str, work_dir: Path, iters: int, seed: int, options: list[str]) -> dict:
+    """Run tools/train.py unless it ran already, and give the figures of its last validation."""
+    figures = read_figures(work_dir)
+    if figures is not None:
+        return figures
+    command = [sys.executable, str(ROOT / "tools/train.py"), str(ROOT / config)]
+    command += ["--work-dir", str(work_dir), "--cfg-options", f"train_cfg.max_iters={iters}"]
+    command += [f"train_cfg.val_interval={iters}", f"default_hooks.checkpoint.interval={iters}"]
+    command += [f"param_scheduler.1.end={iters + 1}", f"randomness.seed={seed}", *options]
+    start = time.time()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with open(work_dir / "console.log", "w") as log:
+        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT).returncode
+    if code:
+        raise SystemExit(f"{work_dir}: training failed, see {work_dir / 'console.log'}")
+    scalars = sorted(work_dir.glob("*/vis_data/scalars.json"))[-1].read_text().splitlines()
+    figures = next(f for f in map(json.loads, reversed(scalars)) if "seg/mIoU" in f)
+    figures["seconds"] = round(time.time() - start, 1)
+    (work_dir / "figures.json").write_text(json.dumps(figures, indent=1))
+    return figures
+
+
+def run_all(args: argparse.Namespace) -> None:
+    """Train every row: all seeds of the modules first, then the rows with one seed."""
+    jobs = [(seed, "max", name, opts) for seed in args.seeds for name, opts in MODULES.items()]
+    first = args.seeds[0]
+    jobs += [(first, "max", name, opts) for name, opts in PROPAGATION.items()]
+    jobs += [(first, pooling, "+ AFA", []) for pooling in ("avg", "topk")]
+    for number, (seed, pooling, name, options) in enumerate(jobs, 1):
+        print(f"{number}/{len(jobs)} seed {seed}, {pooling} pooling, {name}", flush=True)
+        pool = f"model.cls_head.pooling={pooling}"
+        shared = run_dir(args, seed, pooling, "classification")
+        phase = [f"custom_hooks.0.cls_iters={args.cls_iters}"]
+        phase += [f"custom_hooks.0.pseudo_iters={args.cls_iters}"]
+        train(CONFIG, shared, args.cls_iters, seed, [pool, *NO_AFFINITY, *phase])
+        options = [pool, *options, "custom_hooks.0.cls_iters=0"]
+        options += [f"custom_hooks.0.pseudo_iters={args.seg_iters // 3}"]
+        options += ["param_scheduler.0.end=10", "param_scheduler.1.begin=10"]
+        options += ["optim_wrapper.optimizer.lr=3e-4"]
+        options += [f"load_from={shared / f'iter_{args.cls_iters}.pth'}"]
+        train(CONFIG, run_dir(args, seed, pooling, name), args.seg_iters, seed, options)
+    print("upper bound: the same network on the true masks", flush=True)
+    total = args.cls_iters + args.seg_iters
+    train(SUPERVISED, run_dir(args, first, "max", "supervised"), total, first, [])
+
+
+def run_dir(args: argparse.Namespace, seed: int, pooling: str, name: str) -> Path:
+    """Name the work folder of a run."""
+    slug = name.replace("+ ", "with-").replace(" ", "-").lower()
+    return args.work_dir.resolve() / f"{slug}_{pooling}_seed{seed}"
+
+
+def cell(values: list[float]) -> str:
+    """Mean and sample standard deviation."""
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def table(args: argparse.Namespace) -> str:
+    """Tabulate what has been run so far, in percent."""
+    first = args.seeds[0]
+    groups = [("modules", name, "max", args.seeds) for name in MODULES]
+    groups += [("propagation", name, "max", [first]) for name in PROPAGATION]
+    groups += [("propagation", "+ AFA", "max", [first])]
+    groups += [("pooling", "+ AFA", pooling, [first]) for pooling in ("max", "avg", "topk")]
+    groups += [("upper bound", "supervised", "max", [first])]
+    lines = ["| table | row | pooling | seeds | " + " | ".join(FIGURES) + " |"]
+    lines.append("|---|---|---|---|" + "---|" * len(FIGURES))
+    for group, name, pooling, seeds in groups:
+        found = [read_figures(run_dir(args, seed, pooling, name)) for seed in seeds]
+        found = [figures for figures in found if figures is not None]
+        cells = []
+        for figure in FIGURES:
+            values = [figures[figure] for figures in found if figure in figures]
+            cells.append(cell(values) if values else "-")
+        label = "learned affinity" if (group, name) == ("propagation", "+ AFA") else name
+        lines.append(f"| {group} | {label} | {pooling} | {len(found)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train what is missing, then print and store the table."""
+    args = parse_args()
+    if not args.table_only:
+        run_all(args)
+    text = table(args)
+    args.work_dir.mkdir(parents=True, exist_ok=True)
+    (args.work_dir / "table.md").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
