@@ -215,6 +215,12 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float, list, tuple, dict))
 
 
+def _python() -> str:
+    """Return this Python as one would type it here; `make demo` runs one that is not on the PATH."""
+    relative = os.path.relpath(sys.executable)
+    return sys.executable if relative.startswith(os.pardir) else relative
+
+
 def _say_end(summary: Mapping[str, Any], work_dir: str) -> None:
     """Print figures, places and what to try next."""
     figures = summary["figures"]
@@ -235,9 +241,9 @@ def _say_end(summary: Mapping[str, Any], work_dir: str) -> None:
         f"  {summary['checkpoint']:<28}the weights that were tested",
         f"  {'<date>_<time>/':<28}logs, and pictures made during training (vis_data/vis_image)",
         "\nWhat to try next:",
-        f"  tensorboard --logdir {work_dir}",
-        f"  python tools/train.py {summary['config']}",
-        f"  python tools/test.py {summary['config']} {work_dir}/{summary['checkpoint']}",
+        f"  {_python()} -m tensorboard.main --logdir {work_dir}",
+        f"  {_python()} tools/train.py {summary['config']}",
+        f"  {_python()} tools/test.py {summary['config']} {work_dir}/{summary['checkpoint']}",
         "  README.md: training on VOC and COCO, and on your own photos",
     ]
     print("\n".join(lines), flush=True)

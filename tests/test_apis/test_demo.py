@@ -143,6 +143,14 @@ def test_there_is_one_config(monkeypatch):
         find_config()
 
 
+def test_commands_name_the_python_that_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python"))
+    assert demo._python() == str(Path(".venv/bin/python"))
+    monkeypatch.setattr(sys, "executable", "/elsewhere/python")
+    assert demo._python() == "/elsewhere/python"
+
+
 def test_missing_checkpoint_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="left no checkpoint"):
         demo._checkpoint(str(tmp_path))
