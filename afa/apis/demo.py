@@ -216,7 +216,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _python() -> str:
-    """Return this Python as one would type it here; `make demo` runs one that is not on the PATH."""
+    """Return this Python as one types it here; `make demo` uses one that is not on the PATH."""
     relative = os.path.relpath(sys.executable)
     return sys.executable if relative.startswith(os.pardir) else relative
 
