@@ -89,8 +89,8 @@ class AFA(BaseSegmentor):
         self.test_cfg = from_cfg(AFATestCfg, test_cfg, "model.test_cfg")
         if self.train_cfg.propagation == "affinity" and affinity_head is None:
             raise ValueError(
-                "model.train_cfg.propagation='affinity' needs model.affinity_head: give one, or set "
-                "propagation to 'attention' or None"
+                "model.train_cfg.propagation='affinity' needs model.affinity_head: give one, or "
+                "set propagation to 'attention' or None"
             )
         self.backbone = MODELS.build(backbone)
         self.cls_head = MODELS.build(cls_head)
@@ -324,7 +324,7 @@ class AFA(BaseSegmentor):
                 label = refined_label(
                     self._unpad(soft[i : i + 1], inputs, sample),
                     class_idx[i : i + 1],
-                    sample.ori_shape,
+                    sample.pred_sem_seg.shape,
                 )
                 sample.set_data({name: PixelData(data=label)})
 
