@@ -11,7 +11,9 @@ uses it. B images, C classes, H W pixels, P = H * W.
 Different from the usual programs: they need a compiled permutohedral lattice. Here G is applied
 by a bilateral grid in plain torch (Chen et al., SIGGRAPH 2007): pixels are splatted linearly into a
 5-D grid (x, y, r, g, b) with cells of one sigma, blurred, and read back. Splat, blur and slice are
-S^T B S, symmetric like G, so that the gradient -2 G (S p) needs no second pass.
+S^T B S, symmetric like G, so that the gradient -2 G (S p) needs no second pass. Measured on
+pictures of 32 to 96 pixels, the energy is within 12 % of the exact sum and the gradient points the
+same way (cosine above 0.99); on 16 pixels, less than a cell, the energy is up to 17 % off.
 """
 
 from itertools import product
@@ -24,9 +26,9 @@ from torch.autograd.function import FunctionCtx
 
 from afa.models.utils import scale_size
 
-# Splatting and slicing by tents already blur. These taps (neighbour, centre, neighbour) are the least
-# squares fit of tent * taps * tent to exp(-d^2 / 2), d in cells, over all places inside a cell; a box
-# of the same variance would lose 16 % per dimension at d = 0, where most of the energy is.
+# Splatting and slicing by tents already blur. These taps (neighbour, centre, neighbour) are the
+# least squares fit of tent * taps * tent to exp(-d^2 / 2), d in cells, over all places inside a
+# cell; a box of the same variance loses 16 % per dimension at d = 0, where most of the energy is.
 _TAP_CENTRE = 1.155
 _TAP_SIDE = 0.645
 
@@ -65,7 +67,7 @@ class BilateralGrid:
             self.corners.append((base + int((up * strides).sum()), weight))
 
     def _blur(self, grid: Tensor) -> Tensor:
-        """Blur a grid (n, \\*shape) along its five dimensions."""
+        """Blur a grid (n, y, x, r, g, b) along its five dimensions."""
         for dim in range(1, 6):
             total = grid * _TAP_CENTRE
             size = grid.shape[dim]
