@@ -1,6 +1,7 @@
 """IoU of any label map of a weakly-supervised method; the counting is mmseg's."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
@@ -32,7 +33,7 @@ class WSSSIoUMetric(IoUMetric):
         field: str = "pred_sem_seg",
         classes: Sequence[str] | None = None,
         prefix: str | None = None,
-        **kwargs,  # noqa: ANN003
+        **kwargs: Any,
     ) -> None:
         super().__init__(prefix=prefix, **kwargs)
         self.field = field

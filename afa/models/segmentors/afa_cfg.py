@@ -50,7 +50,7 @@ class AFATrainCfg:
         bkg_thr_low: background score below which only sure background remains (beta_l).
         refine_scale: PAR runs at this share of the crop's resolution.
         propagation: what the propagated label spreads along: ``'affinity'`` (learned),
-            ``'attention'`` (raw), or None: the segmentation learns from the pseudo label throughout.
+            ``'attention'`` (raw), or None: the segmentation always learns from the pseudo label.
         propagation_scale: the random walk uses the affinity of the crop at this scale.
         radius: half side of the affinity window, in tokens.
         power: exponent of the affinity in the random walk (alpha).

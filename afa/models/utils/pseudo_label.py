@@ -95,7 +95,7 @@ def refined_label(
         refine: maps (B, m, h, w) to (B, m, H', W'), or None for no refinement.
 
     Returns:
-        (B, \\*size) int64 labels.
+        (B, H, W) int64 labels of that size.
     """
     if refine is not None:
         masks = refine(masks)
