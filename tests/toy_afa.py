@@ -4,6 +4,7 @@ import sys
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -54,6 +55,7 @@ def afa_cfg(**changes):
 
 def make_afa(**changes):
     """Build a small AFA with drawn weights."""
+    init_default_scope("mmseg")
     torch.manual_seed(0)
     model = MODELS.build(afa_cfg(**changes))
     model.init_weights()

@@ -19,10 +19,8 @@ def test_affinity_is_the_formula():
                 logit = sum(w * s for w, s in zip(weight, both, strict=True)) + bias
                 expected = 1 / (1 + math.exp(-logit))
                 assert affinity[b, i, j].item() == pytest.approx(expected, rel=1e-5)
-    assert torch.equal(affinity, affinity.transpose(1, 2))
-    torch.testing.assert_close(
-        head.proj(attn + attn.transpose(2, 3))[:, 0].sigmoid(), affinity
-    )
+    torch.testing.assert_close(affinity, affinity.transpose(1, 2))
+    torch.testing.assert_close(head.proj(attn + attn.transpose(2, 3))[:, 0].sigmoid(), affinity)
 
 
 def test_affinity_by_hand():

@@ -36,7 +36,8 @@ def _normalized_by_loop(cams, eps):
             values = [float(v) for v in cams[b, m].flatten()]
             low = min(values)
             shifted = [v - low for v in values]
-            out[b, m] = torch.tensor([v / (max(shifted) + eps) for v in shifted]).view_as(cams[b, m])
+            scaled = [v / (max(shifted) + eps) for v in shifted]
+            out[b, m] = torch.tensor(scaled).view_as(cams[b, m])
     return out
 
 
@@ -72,9 +73,9 @@ def _cams_by_loop(class_maps, images, present, scales):
             mirror = class_maps(small.flip(3), scale)[0].flip(2)
             for m, k in enumerate(classes):
                 best = torch.maximum(plain[k], mirror[k]).clamp(min=0)[None, None]
-                summed[m] += F.interpolate(
-                    best, size=(H, W), mode="bilinear", align_corners=False
-                )[0, 0]
+                summed[m] += F.interpolate(best, size=(H, W), mode="bilinear", align_corners=False)[
+                    0, 0
+                ]
         out.append(_normalized_by_loop(summed[None], 1e-5)[0])
     return torch.stack(out)
 
