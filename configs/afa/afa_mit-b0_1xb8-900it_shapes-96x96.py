@@ -11,5 +11,6 @@ model = dict(
     backbone=dict(arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0, init_cfg=None),
     cls_head=dict(in_channels=256, num_classes=num_classes),
     decode_head=dict(in_channels=[32, 64, 160, 256], channels=128, num_classes=num_classes),
-    train_cfg=dict(cam_scales=(1.0, 0.5, 1.5), radius=4, refine_scale=0.5),
+    refiner=dict(dilations=(1, 2, 4, 8)),  # a fifth of the paper's crop: smaller steps
+    train_cfg=dict(radius=4),
 )
