@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 
 from .config_components import find_component
 
-_HOW_DATA = "put the data there, or set data_root (see docs/data)"
+_HOW_DATA = "put the data there, or set data_root (see docs/data.md)"
 
 
 def leaf_datasets(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -12,5 +12,5 @@ model = dict(
     cls_head=dict(in_channels=256, num_classes=num_classes),
     decode_head=dict(in_channels=[32, 64, 160, 256], channels=128, num_classes=num_classes),
     refiner=dict(dilations=(1, 2, 4, 8)),  # a fifth of the paper's crop: smaller steps
-    train_cfg=dict(radius=4),
+    train_cfg=dict(radius=3),
 )

@@ -236,6 +236,11 @@ class AFA(BaseSegmentor):
         Returns:
             ``loss_cls`` and, after the first phase, ``loss_seg``, ``loss_aff``, ``loss_reg``.
         """
+        if not all("gt_label" in sample for sample in data_samples):
+            raise ValueError(
+                "training needs the image labels of every photo (gt_label): give "
+                "train_dataloader.dataset an image_labels file or folder"
+            )
         labels = torch.stack([sample.gt_label for sample in data_samples])
         if self.phase == "cls":
             feats = self.backbone(inputs)
