@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = "configs/afa/afa_mit-b0_1xb8-900it_shapes-96x96.py"
-SUPERVISED = "configs/afa/supervised_mit-b0_1xb8-900it_shapes-96x96.py"
+CONFIG = "configs/afa/afa_mit-b0_1xb8-750it_shapes-96x96.py"
+LABELS = "configs/afa/afa-labels_mit-b0_1xb8-300it_shapes-96x96.py"
+SUPERVISED = "configs/afa/supervised_mit-b0_1xb8-750it_shapes-96x96.py"
 NO_AFFINITY = ["model.affinity_head=None", "model.train_cfg.propagation=None"]
 MODULES = {
     "CAM": ["model.refiner=None", *NO_AFFINITY],
@@ -34,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Repeat the ablation of AFA on Shapes.")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/ablation"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--cls-iters", type=int, default=400, help="shared classification phase")
+    parser.add_argument("--cls-iters", type=int, default=450, help="shared classification phase")
     parser.add_argument("--seg-iters", type=int, default=300, help="iterations after it")
     parser.add_argument(
         "--modules-only", action="store_true", help="leave out the rows with one seed"
@@ -57,7 +58,7 @@ def train(config: str, work_dir: Path, iters: int, seed: int, options: list[str]
     command = [sys.executable, str(ROOT / "tools/train.py"), str(ROOT / config)]
     command += ["--work-dir", str(work_dir), "--cfg-options", f"train_cfg.max_iters={iters}"]
     command += [f"train_cfg.val_interval={iters}", f"default_hooks.checkpoint.interval={iters}"]
-    command += [f"param_scheduler.1.end={iters + 1}", f"randomness.seed={seed}", *options]
+    command += [f"randomness.seed={seed}", *options]
     start = time.time()
     work_dir.mkdir(parents=True, exist_ok=True)
     with open(work_dir / "console.log", "w") as log:
@@ -81,19 +82,14 @@ def run_all(args: argparse.Namespace) -> None:
         print(f"{number}/{len(jobs)} seed {seed}, {pooling} pooling, {name}", flush=True)
         pool = f"model.cls_head.pooling={pooling}"
         shared = run_dir(args, seed, pooling, "classification")
-        phase = [f"custom_hooks.0.cls_iters={args.cls_iters}"]
-        phase += [f"custom_hooks.0.pseudo_iters={args.cls_iters}"]
-        train(CONFIG, shared, args.cls_iters, seed, [pool, *NO_AFFINITY, *phase])
-        options = [pool, *options, "custom_hooks.0.cls_iters=0"]
-        options += [f"custom_hooks.0.pseudo_iters={args.seg_iters // 3}"]
-        options += ["param_scheduler.0.end=10", "param_scheduler.1.begin=10"]
-        options += ["optim_wrapper.optimizer.lr=2.9e-4"]
+        train(CONFIG, shared, args.cls_iters, seed, [pool, *NO_AFFINITY])
+        options = [pool, *options, f"param_scheduler.1.end={args.seg_iters + 1}"]
+        options += [f"custom_hooks.0.pseudo_iters={args.seg_iters * 2 // 3}"]
         options += [f"load_from={shared / f'iter_{args.cls_iters}.pth'}"]
-        train(CONFIG, run_dir(args, seed, pooling, name), args.seg_iters, seed, options)
+        train(LABELS, run_dir(args, seed, pooling, name), args.seg_iters, seed, options)
     if not args.modules_only:
         print("upper bound: the same network on the true masks", flush=True)
-        total = args.cls_iters + args.seg_iters
-        train(SUPERVISED, run_dir(args, first, "max", "supervised"), total, first, [])
+        train(SUPERVISED, run_dir(args, first, "max", "supervised"), 750, first, [])
 
 
 def single_jobs(seed: int) -> list[tuple[int, str, str, list[str]]]:

@@ -41,6 +41,16 @@ model = dict(
     ),
     test_cfg=dict(mode="whole"),
 )
+# Nothing to wait for here: all parts at one learning rate, which falls linearly.
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={"decode_head": dict(lr_mult=1), "affinity_head": dict(lr_mult=1)}
+    )
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=50, end=751),
+]
 val_evaluator = [dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg")]
 test_evaluator = val_evaluator
 custom_hooks = [dict(type="ReproducibleHook")]
