@@ -1,5 +1,5 @@
 # AFA on Shapes from a trained classifier on: what tools/analysis_tools/ablation.py varies.
-_base_ = "./afa_mit-b0_1xb8-750it_shapes-96x96.py"
+_base_ = "./afa_mit-b0_1xb8-850it_shapes-96x96.py"
 max_iters = 300
 optim_wrapper = dict(optimizer=dict(lr=3e-5))
 param_scheduler = [

@@ -79,7 +79,7 @@ def test_recipe(name, batch_size, crop):
     (path,) = (path for path in CONFIGS if path.stem == name)
     cfg = Config.fromfile(path)
     assert cfg.train_dataloader.batch_size == batch_size
-    assert cfg.train_dataloader.sampler.type == "InfiniteSampler"
+    assert cfg.train_dataloader.sampler.type == "SeededInfiniteSampler"
     assert cfg.crop_size == (crop, crop)
     assert cfg.val_dataloader.batch_size == 1 and cfg.val_dataloader.dataset.test_mode
     assert "LoadAnnotations" not in [step["type"] for step in cfg.train_pipeline]

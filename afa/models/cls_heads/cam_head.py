@@ -23,6 +23,8 @@ class CAMHead(BaseModule):
         pooling: ``'max'``, ``'avg'`` or ``'topk'`` (mean of the largest values of a channel).
         topk: share of the tokens that ``'topk'`` averages, in (0, 1].
         loss_weight: factor of the multi-label soft margin loss.
+        bias: give the classifier a bias, which class maps leave out. The paper has none; from
+            scratch it keeps "no class" out of the features, and so out of the maps.
         init_cfg: mmengine initialisation.
 
     Raises:
@@ -36,6 +38,7 @@ class CAMHead(BaseModule):
         pooling: str = "max",
         topk: float = 0.25,
         loss_weight: float = 1.0,
+        bias: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type="Normal", layer="Conv2d", std=0.01))
@@ -51,7 +54,7 @@ class CAMHead(BaseModule):
         self.pooling = pooling
         self.topk = topk
         self.loss_weight = loss_weight
-        self.classifier = nn.Conv2d(in_channels, num_classes - 1, 1, bias=False)
+        self.classifier = nn.Conv2d(in_channels, num_classes - 1, 1, bias=bias)
 
     def pool(self, feat: Tensor) -> Tensor:
         """Pool (B, C, h, w) features over the tokens to (B, C, 1, 1)."""
@@ -71,7 +74,7 @@ class CAMHead(BaseModule):
 
     def class_maps(self, feat: Tensor) -> Tensor:
         """Give raw class maps (B, K, h, w), before ReLU, for features (B, C, h, w)."""
-        return self.classifier(feat)
+        return F.conv2d(feat, self.classifier.weight)
 
     def loss(self, cls_logits: Tensor, labels: Tensor) -> Tensor:
         """Multi-label soft margin loss of logits (B, K) and multi-hot labels (B, K)."""

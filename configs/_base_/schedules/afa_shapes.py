@@ -1,6 +1,6 @@
 # Training from scratch on Shapes: the classifier at a high learning rate, which falls; then labels
 # and segmentation while the backbone moves slowly, since CAMs worsen when it does not.
-max_iters = 750
+max_iters = 850
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.999), weight_decay=0.01),
@@ -10,10 +10,11 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type="CosineAnnealingLR", eta_min_ratio=0.06, by_epoch=False, begin=50, end=450),
-    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=450, end=max_iters + 1),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.4, by_epoch=False, begin=50, end=545),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.15, by_epoch=False, begin=545, end=555),
+    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=555, end=max_iters + 1),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=375)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=425)
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=25, log_metric_by_epoch=False),
@@ -21,7 +22,7 @@ default_hooks = dict(
     checkpoint=dict(
         type="CheckpointHook",
         by_epoch=False,
-        interval=375,
+        interval=425,
         max_keep_ckpts=1,
         save_best="seg/mIoU",
         rule="greater",
@@ -29,7 +30,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=450, pseudo_iters=650),
+    dict(type="PhaseHook", cls_iters=550, pseudo_iters=750),
     dict(type="ReproducibleHook"),
-    dict(type="WSSSVisualizationHook", interval=375),
+    dict(type="WSSSVisualizationHook", interval=425),
 ]

@@ -9,7 +9,12 @@ num_classes = 7
 model = dict(
     data_preprocessor=dict(size=(96, 96)),
     backbone=dict(arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0, init_cfg=None),
-    cls_head=dict(in_channels=256, num_classes=num_classes),
+    cls_head=dict(  # from scratch, a bias keeps "no class" out of the features and of the CAMs
+        in_channels=256,
+        num_classes=num_classes,
+        bias=True,
+        init_cfg=dict(type="Normal", layer="Conv2d", std=0.01, bias=-3.0),
+    ),
     decode_head=dict(in_channels=[32, 64, 160, 256], channels=128, num_classes=num_classes),
     refiner=dict(dilations=(1, 2, 4, 8)),  # a fifth of the paper's crop: smaller steps
     train_cfg=dict(radius=3),
