@@ -1,7 +1,7 @@
 """Draw the built-in data set "Shapes": small pictures with exact masks, from a seed.
 
-Every object is a body of one colour, drawn from a range all classes share, with one part of 55 to
-75 % of its area that carries the ink and the pattern of its class. A classifier needs only the
+Every object is a body of one colour, drawn from a range all classes share, with one part of 70 to
+90 % of its area that carries the ink and the pattern of its class. A classifier needs only the
 part, so its class activation map covers the part; the rest of the object has to be found through
 colour and affinity. Between the ink the part shows the body's colour, so that colour leads from
 the part to the body.
@@ -42,7 +42,7 @@ _NUM_OBJECTS_PROBS = (0.32, 0.45, 0.23)  # 1, 2, 3 objects: about 1.6 classes an
 _SIZE_RANGE = (0.36, 0.7)  # diameter of an object over the shorter image side
 _MAX_ANGLE = 25.0
 _MIN_VISIBLE = 0.6  # of an object's area, after occlusion and the image border
-_PART_RANGE = (0.55, 0.75)
+_PART_RANGE = (0.7, 0.9)
 _MIN_CONTRAST = 65.0  # Euclidean distance in RGB
 _MUTED = 0.35  # share of the chroma that bodies, background and clutter keep
 _SUPERSAMPLE = 4  # for smooth object edges

@@ -18,7 +18,7 @@ from afa.datasets.shapes_generator import CLASSES, PALETTE, SPLITS, ShapesSample
 SETTINGS_FILE = "shapes.json"
 LIST_FOLDER = "ImageSets/Segmentation"
 FOLDERS = {"JPEGImages": ".jpg", "Annotations": ".xml", "SegmentationClassAug": ".png"}
-_VERSION = 2  # raise when the same seed gives other pixels
+_VERSION = 3  # raise when the same seed gives other pixels
 _JPEG_QUALITY = 95
 _OWN_FILE = re.compile(rf"({'|'.join(SPLITS)})_\d{{5}}\.(jpg|xml|png)")
 

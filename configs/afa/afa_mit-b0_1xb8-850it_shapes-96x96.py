@@ -9,7 +9,10 @@ num_classes = 7
 model = dict(
     data_preprocessor=dict(size=(96, 96)),
     backbone=dict(arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0, init_cfg=None),
-    cls_head=dict(  # from scratch, a bias keeps "no class" out of the features and of the CAMs
+    # From scratch, a bias keeps "no class" out of the features, and the maximum of the class maps
+    # keeps CAMs from leaking into the background; pre-trained recipes need neither.
+    cls_head=dict(
+        pooling="map",
         in_channels=256,
         num_classes=num_classes,
         bias=True,
@@ -17,5 +20,6 @@ model = dict(
     ),
     decode_head=dict(in_channels=[32, 64, 160, 256], channels=128, num_classes=num_classes),
     refiner=dict(dilations=(1, 2, 4, 8)),  # a fifth of the paper's crop: smaller steps
-    train_cfg=dict(radius=3),
+    train_cfg=dict(radius=3, bkg_thr_high=0.45, bkg_thr_low=0.25),
+    test_cfg=dict(bkg_thr=0.35),
 )

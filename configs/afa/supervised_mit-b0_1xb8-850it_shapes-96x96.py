@@ -9,7 +9,8 @@ crop_size = (96, 96)
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
-    dict(type="RandomScale", ratio_range=(0.75, 1.15)),
+    dict(type="Resize", scale=crop_size, keep_ratio=False),
+    dict(type="RandomScale", ratio_range=(1.0, 1.2)),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomCropPad", crop_size=crop_size),
     dict(type="PackWSSSInputs"),

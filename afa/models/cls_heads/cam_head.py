@@ -9,18 +9,21 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-POOLINGS = ("max", "avg", "topk")
+POOLINGS = ("max", "avg", "topk", "map")
 
 
 @MODELS.register_module()
 class CAMHead(BaseModule):
-    """Pool, then classify with a 1x1 convolution without bias.
+    """Pool, then classify with a 1x1 convolution.
 
     Args:
         in_channels: channels of the feature map.
         num_classes: number of classes including background; the head has ``num_classes - 1``
             outputs.
-        pooling: ``'max'``, ``'avg'`` or ``'topk'`` (mean of the largest values of a channel).
+        pooling: ``'max'`` (AFA), ``'avg'`` or ``'topk'`` (mean of the largest values of a channel);
+            ``'map'`` classifies every token and takes the maximum of the class maps. That is ours:
+            the other three let a logit add up channels of different tokens, so that nothing keeps
+            a single token of the background low.
         topk: share of the tokens that ``'topk'`` averages, in (0, 1].
         loss_weight: factor of the multi-label soft margin loss.
         bias: give the classifier a bias, which class maps leave out. The paper has none; from
@@ -70,6 +73,8 @@ class CAMHead(BaseModule):
 
     def forward(self, feat: Tensor) -> Tensor:
         """Give class logits (B, K) for features (B, C, h, w)."""
+        if self.pooling == "map":
+            return self.classifier(feat).flatten(2).amax(dim=2)
         return self.classifier(self.pool(feat)).flatten(1)
 
     def class_maps(self, feat: Tensor) -> Tensor:

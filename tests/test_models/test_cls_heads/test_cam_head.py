@@ -34,6 +34,14 @@ def test_class_maps_by_hand():
     assert maps.tolist() == [[[[1, 5], [3, 7]], [[0, 8], [10, 14]]]]
 
 
+def test_pooling_of_the_maps_and_a_bias_that_maps_leave_out():
+    head = _head(pooling="map", bias=True)
+    head.classifier.bias.data = torch.tensor([0.5, -3.0])
+    # The largest token of each class map: 7 and 14; pooled features would give 7 and 12.
+    assert head(FEAT).tolist() == [[7.5, 11.0]]
+    assert head.class_maps(FEAT).tolist() == [[[[1, 5], [3, 7]], [[0, 8], [10, 14]]]]
+
+
 def test_average_of_the_class_maps_is_the_logit_of_average_pooling():
     head = CAMHead(in_channels=6, num_classes=4, pooling="avg")
     feat = torch.randn(2, 6, 3, 4)
@@ -70,7 +78,7 @@ def test_weights():
 @pytest.mark.parametrize(
     ("kwargs", "text"),
     [
-        (dict(pooling="gmp"), r"must be one of \('max', 'avg', 'topk'\), got 'gmp'"),
+        (dict(pooling="gmp"), r"must be one of \('max', 'avg', 'topk', 'map'\), got 'gmp'"),
         (dict(num_classes=1), "counts the background too and must be at least 2, got 1"),
         (dict(topk=0.0), r"share of the tokens in \(0, 1\], got 0.0"),
         (dict(topk=1.5), "got 1.5"),
