@@ -1,7 +1,7 @@
 # AFA on Shapes from a trained classifier on: what tools/analysis_tools/ablation.py varies.
-_base_ = "./afa_mit-b0_1xb8-850it_shapes-96x96.py"
+_base_ = "./afa_mit-b0_1xb8-720it_shapes-96x96.py"
 max_iters = 300
-optim_wrapper = dict(optimizer=dict(lr=3e-5))
+optim_wrapper = dict(optimizer=dict(lr=1e-4))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=10),
     dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=10, end=max_iters + 1),
@@ -9,6 +9,6 @@ param_scheduler = [
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=max_iters))
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=0, pseudo_iters=200),
+    dict(type="PhaseHook", cls_iters=0, pseudo_iters=270),
     dict(type="ReproducibleHook"),
 ]

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = "configs/afa/afa_mit-b0_1xb8-850it_shapes-96x96.py"
+CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
 LABELS = "configs/afa/afa-labels_mit-b0_1xb8-300it_shapes-96x96.py"
-SUPERVISED = "configs/afa/supervised_mit-b0_1xb8-850it_shapes-96x96.py"
+SUPERVISED = "configs/afa/supervised_mit-b0_1xb8-720it_shapes-96x96.py"
 NO_AFFINITY = ["model.affinity_head=None", "model.train_cfg.propagation=None"]
 MODULES = {
     "CAM": ["model.refiner=None", *NO_AFFINITY],
@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Repeat the ablation of AFA on Shapes.")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/ablation"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--cls-iters", type=int, default=550, help="shared classification phase")
+    parser.add_argument("--cls-iters", type=int, default=380, help="shared classification phase")
     parser.add_argument("--seg-iters", type=int, default=300, help="iterations after it")
     parser.add_argument(
         "--modules-only", action="store_true", help="leave out the rows with one seed"
@@ -84,12 +84,12 @@ def run_all(args: argparse.Namespace) -> None:
         shared = run_dir(args, seed, pooling, "classification")
         train(CONFIG, shared, args.cls_iters, seed, [pool, *NO_AFFINITY])
         options = [pool, *options, f"param_scheduler.1.end={args.seg_iters + 1}"]
-        options += [f"custom_hooks.0.pseudo_iters={args.seg_iters * 2 // 3}"]
+        options += [f"custom_hooks.0.pseudo_iters={args.seg_iters * 9 // 10}"]
         options += [f"load_from={shared / f'iter_{args.cls_iters}.pth'}"]
         train(LABELS, run_dir(args, seed, pooling, name), args.seg_iters, seed, options)
     if not args.modules_only:
         print("upper bound: the same network on the true masks", flush=True)
-        train(SUPERVISED, run_dir(args, first, "max", "supervised"), 850, first, [])
+        train(SUPERVISED, run_dir(args, first, "max", "supervised"), 720, first, [])
 
 
 def single_jobs(seed: int) -> list[tuple[int, str, str, list[str]]]:

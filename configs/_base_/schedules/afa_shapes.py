@@ -1,20 +1,20 @@
 # Training from scratch on Shapes: the classifier at a high learning rate, which falls; then labels
 # and segmentation while the backbone moves slowly, since CAMs worsen when it does not.
-max_iters = 850
+max_iters = 720
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(
-        custom_keys={"decode_head": dict(lr_mult=50), "affinity_head": dict(lr_mult=50)}
+        custom_keys={"decode_head": dict(lr_mult=20), "affinity_head": dict(lr_mult=20)}
     ),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.4, by_epoch=False, begin=50, end=545),
-    dict(type="LinearLR", start_factor=1.0, end_factor=0.15, by_epoch=False, begin=545, end=555),
-    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=555, end=max_iters + 1),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.4, by_epoch=False, begin=50, end=375),
+    dict(type="LinearLR", start_factor=1.0, end_factor=0.5, by_epoch=False, begin=375, end=385),
+    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=385, end=max_iters + 1),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=425)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=360)
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=25, log_metric_by_epoch=False),
@@ -22,7 +22,7 @@ default_hooks = dict(
     checkpoint=dict(
         type="CheckpointHook",
         by_epoch=False,
-        interval=425,
+        interval=360,
         max_keep_ckpts=1,
         save_best="seg/mIoU",
         rule="greater",
@@ -30,7 +30,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=550, pseudo_iters=750),
+    dict(type="PhaseHook", cls_iters=380, pseudo_iters=680),
     dict(type="ReproducibleHook"),
-    dict(type="WSSSVisualizationHook", interval=425),
+    dict(type="WSSSVisualizationHook", interval=360),
 ]

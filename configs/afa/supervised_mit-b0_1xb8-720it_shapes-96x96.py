@@ -50,7 +50,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=50, end=851),
+    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=50, end=721),
 ]
 val_evaluator = [dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg")]
 test_evaluator = val_evaluator
