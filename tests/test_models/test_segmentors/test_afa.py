@@ -324,3 +324,10 @@ def test_bf16_autocast(phase):
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
     total(losses).backward()
     assert all(grad.isfinite().all() for grad in gradients(model).values())
+
+
+def test_training_without_image_labels_says_what_to_give():
+    samples = make_samples(torch.zeros(2, 3))
+    del samples[1].gt_label
+    with pytest.raises(ValueError, match="image_labels"):
+        make_afa().loss(make_inputs(), samples)
