@@ -5,8 +5,8 @@ crop_size = (96, 96)
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),
-    # Never smaller than the crop: trained from scratch, the network keeps notes in padding, and its
-    # CAMs light up there and at the borders instead of on the objects.
+    # Never smaller than the crop: with padded crops we saw CAMs light up at the borders instead of
+    # on the objects.
     dict(type="Resize", scale=crop_size, keep_ratio=False),
     dict(type="RandomScale", ratio_range=(1.0, 1.2)),
     dict(type="RandomFlip", prob=0.5),
