@@ -11,6 +11,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
+import afa.datasets  # noqa: F401  registers the data sets
+
 CONFIGS = sorted(
     (Path(__file__).parents[2] / "configs" / "_base_" / "datasets").glob("*.py"),
     key=lambda path: path.name,
