@@ -10,7 +10,7 @@ model = dict(
     data_preprocessor=dict(size=(96, 96)),
     backbone=dict(arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0, init_cfg=None),
     # From scratch, a bias keeps "no class" out of the features, and the maximum of the class maps
-    # keeps CAMs from leaking into the background; pre-trained recipes need neither.
+    # is meant to keep CAMs out of the background; the recipes of the paper have neither.
     cls_head=dict(
         pooling="map",
         in_channels=256,
