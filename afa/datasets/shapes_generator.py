@@ -192,7 +192,7 @@ def _smooth_noise(
     rng: np.random.Generator, height: int, width: int, cells: int, amplitude: float
 ) -> np.ndarray:
     """Return colour noise (H, W, 3) that varies over about ``1 / cells`` of the image."""
-    grid = _mute(rng.normal(0, amplitude, size=(cells, cells, 3))).astype(np.float32)
+    grid: np.ndarray = _mute(rng.normal(0, amplitude, size=(cells, cells, 3))).astype(np.float32)
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float64)
 
 
