@@ -66,6 +66,8 @@ def _sentence(error: BaseException) -> str:
         text = str(error.args[0])  # str(KeyError) would show the text in quotes
     elif isinstance(error, SyntaxError):
         text = f"{error.filename}, line {error.lineno}: {error.msg}"
+    elif isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.strerror}: '{error.filename}'."
     else:
         text = str(error)
     return text.strip() or type(error).__name__
@@ -73,7 +75,7 @@ def _sentence(error: BaseException) -> str:
 
 def _is_input_error(error: BaseException) -> bool:
     """Tell what a user can mend (a wrong value, a missing file) from what is our bug."""
-    if isinstance(error, (ValueError, FileNotFoundError, SyntaxError)):
+    if isinstance(error, (ValueError, OSError, SyntaxError)):
         return True
     if isinstance(error, KeyError):
         return "registry" in str(error)

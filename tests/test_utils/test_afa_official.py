@@ -190,6 +190,6 @@ def test_tool_answers_help_at_once_and_names_the_missing_file(tmp_path):
         text=True,
         check=False,
     )
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert "no.pth does not exist" in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -42,6 +42,8 @@ class _WithStatusError(RuntimeError):
     [
         (ValueError("a is wrong"), 2, "Error: a is wrong\n"),
         (FileNotFoundError("no file"), 2, "Error: no file\n"),
+        (PermissionError(13, "Permission denied", "/x"), 2, "Error: Permission denied: '/x'."),
+        (OSError(28, "No space left on device"), 2, "Error: [Errno 28] No space left"),
         (KeyError("X is not in the mmseg::model registry."), 2, "Error: X is not in"),
         (SyntaxError("invalid", ("c.py", 3, 1, "x")), 2, "Error: c.py, line 3: invalid"),
         (_WithStatusError("does not fit"), 1, "Error: does not fit"),

@@ -5,6 +5,8 @@ import os
 import sys
 import time
 
+from afa.utils.cli import main_guard
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -31,7 +33,7 @@ def show_progress(done: int, total: int) -> None:
         print(f"{done}/{total} pictures", flush=True)
 
 
-def main() -> int:
+def main() -> None:
     """Generate the set and say where it is."""
     args = parse_args()
     print(
@@ -40,20 +42,11 @@ def main() -> int:
     from afa.datasets.shapes_writer import write_shapes
 
     start = time.monotonic()
-    try:
-        made = write_shapes(**vars(args), progress=show_progress)
-    except (ValueError, OSError) as error:
-        print(f"shapes.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped: the set is not complete; the same command makes it.", file=sys.stderr)
-        return 130
-    if made:
+    if write_shapes(**vars(args), progress=show_progress):
         print(f"Done in {time.monotonic() - start:.1f} s.")
     else:
         print("Already complete with these settings: nothing to do.")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main_guard(main)

@@ -1,7 +1,8 @@
 """Convert a checkpoint of the AFA authors' program to the names of this package."""
 
 import argparse
-import sys
+
+from afa.utils.cli import main_guard
 
 
 def parse_args() -> argparse.Namespace:
@@ -16,19 +17,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     """Convert, and say what was written or what did not fit."""
     args = parse_args()
     from afa.utils.afa_official import convert_file
 
-    try:
-        num_weights = convert_file(args.src, args.dst)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    num_weights = convert_file(args.src, args.dst)
     print(f"Wrote {num_weights} weights to {args.dst}.")
-    return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main_guard(main)
