@@ -1,10 +1,7 @@
 """What remains of a run: a sheet of pictures and a file of figures."""
 
-import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +10,7 @@ from mmcv import imread
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 
+from afa.utils.files import write_bytes
 from afa.utils.state import evaluating, keep_random_state
 from afa.visualization import grid, legend_entries, overlay_label
 
@@ -74,23 +72,7 @@ def write_picture(path: str | Path, image: np.ndarray) -> None:
     """
     done, encoded = cv2.imencode(".png", image[..., ::-1])
     assert done, "OpenCV could not encode a PNG"
-    Path(path).write_bytes(encoded.tobytes())
-
-
-def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write a dict as JSON; numbers that are not finite, which JSON does not have, become null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(key): plain(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        if isinstance(value, (np.generic, torch.Tensor)):
-            value = value.item()
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    text = json.dumps(plain(content), indent=2, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    write_bytes(path, encoded.tobytes())
 
 
 def device_name() -> str:

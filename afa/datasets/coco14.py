@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from mmseg.registry import DATASETS
 
+from afa.datasets.label_png import bit_palette
 from afa.datasets.wsss_dataset import WSSSDataset
 
 # In the order of the category ids; the ids themselves (1..90) have gaps, the labels 1..80 have not.
@@ -21,24 +22,6 @@ CLASSES = (
     "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors",
     "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
-
-
-def bit_palette(num_classes: int) -> list[list[int]]:
-    """Return VOC's colour map: the bits of the label, spread over red, green and blue.
-
-    Args:
-        num_classes: Number of colours, at most 256.
-
-    Returns:
-        RGB colours 0..255; the first is black.
-    """
-    palette = []
-    for label in range(num_classes):
-        color = [0, 0, 0]
-        for bit in range(8):
-            color[bit % 3] |= ((label >> bit) & 1) << (7 - bit // 3)
-        palette.append(color)
-    return palette
 
 
 @DATASETS.register_module()

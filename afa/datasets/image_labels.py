@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+
+from afa.utils.files import write_text
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _DIFFICULT = ("keep", "drop")
@@ -94,6 +96,23 @@ def load_image_labels(
                 )
             labels[img_id] = _checked(table[img_id], every, f"{path}: {img_id}")
     return {img_id: [name for name in names if name in classes] for img_id, names in labels.items()}
+
+
+def write_image_labels(path: str | Path, labels: Mapping[str, Sequence[str]]) -> None:
+    """Write image labels as the JSON that :func:`load_image_labels` reads, one image per line.
+
+    Args:
+        path: The file; it is there whole or not at all.
+        labels: Image id to class names.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    lines = (
+        f"  {json.dumps(img_id)}: {json.dumps(list(names), ensure_ascii=False)}"
+        for img_id, names in labels.items()
+    )
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def to_multi_hot(names: Iterable[str], classes: Sequence[str]) -> np.ndarray:

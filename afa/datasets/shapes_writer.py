@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +10,18 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import cv2
-import numpy as np
 
+from afa.datasets.label_png import write_label_png
 from afa.datasets.shapes_generator import CLASSES, PALETTE, SPLITS, ShapesSample, generate_sample
+from afa.utils.files import write_json, write_text
 
 SETTINGS_FILE = "shapes.json"
 LIST_FOLDER = "ImageSets/Segmentation"
 FOLDERS = {"JPEGImages": ".jpg", "Annotations": ".xml", "SegmentationClassAug": ".png"}
 _VERSION = 3  # raise when the same seed gives other pixels
 _JPEG_QUALITY = 95
+# Entries above the classes are grey; 255 is near-white as in VOC.
+_COLORS = PALETTE + [[grey] * 3 for grey in range(len(CLASSES), 255)] + [[224, 224, 192]]
 _OWN_FILE = re.compile(rf"({'|'.join(SPLITS)})_\d{{5}}\.(jpg|xml|png)")
 
 
@@ -68,7 +70,7 @@ def write_shapes(
     _clear(root)
     for folder in (*FOLDERS, LIST_FOLDER):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    _write_text(root / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
+    write_json(root / SETTINGS_FILE, settings)
 
     jobs = [(split, index) for split in SPLITS for index in range(len(ids[split]))]
 
@@ -85,7 +87,7 @@ def write_shapes(
             pool.shutdown(cancel_futures=True)
             raise
     for split in SPLITS:
-        _write_text(root / LIST_FOLDER / f"{split}.txt", "\n".join(ids[split]) + "\n")
+        write_text(root / LIST_FOLDER / f"{split}.txt", "\n".join(ids[split]) + "\n")
     return True
 
 
@@ -158,31 +160,13 @@ def _clear(root: Path) -> None:
                     path.unlink()
 
 
-def _write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(text.encode("utf-8"))
-    os.replace(part, path)
-
-
 def _write_sample(root: Path, name: str, sample: ShapesSample) -> None:
     """Write image, mask and annotation of one picture."""
     ok, jpeg = cv2.imencode(".jpg", sample.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     assert ok, f"OpenCV could not encode picture {name}"
     (root / "JPEGImages" / f"{name}.jpg").write_bytes(jpeg.tobytes())
-    _write_palette_png(root / "SegmentationClassAug" / f"{name}.png", sample.mask)
+    write_label_png(root / "SegmentationClassAug" / f"{name}.png", sample.mask, _COLORS)
     (root / "Annotations" / f"{name}.xml").write_bytes(_annotation(name, sample))
-
-
-def _write_palette_png(path: Path, mask: np.ndarray) -> None:
-    """Write labels (H, W) uint8 as an indexed PNG in the colours of the classes."""
-    from PIL import Image
-
-    # Entries above the classes are grey; 255 is near-white as in VOC.
-    colors = PALETTE + [[grey] * 3 for grey in range(len(CLASSES), 255)] + [[224, 224, 192]]
-    image = Image.fromarray(mask)
-    image.putpalette([value for color in colors for value in color])
-    image.save(path)
 
 
 def _annotation(name: str, sample: ShapesSample) -> bytes:

@@ -4,7 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from afa.datasets.image_labels import labels_from_xml, load_image_labels, to_multi_hot
+from afa.datasets.image_labels import (
+    labels_from_xml,
+    load_image_labels,
+    to_multi_hot,
+    write_image_labels,
+)
 
 CLASSES = ("background", "cat", "dog", "bus")
 
@@ -178,3 +183,13 @@ class TestMultiHot:
     def test_unknown_class(self, name):
         with pytest.raises(ValueError, match=f"Unknown class '{name}'"):
             to_multi_hot([name], CLASSES)
+
+
+def test_written_labels_are_read_again_and_stand_one_image_per_line(tmp_path):
+    labels = {"a": ["cat", "dog"], 'k"ä': ["bus"]}
+    write_image_labels(tmp_path / "labels.json", labels)
+    text = (tmp_path / "labels.json").read_text(encoding="utf-8")
+    assert text.splitlines()[1] == '  "a": ["cat", "dog"],' and text.count("\n") == 4
+    assert load_image_labels(tmp_path / "labels.json", CLASSES, labels) == labels
+    write_image_labels(tmp_path / "labels.json", {})
+    assert json.loads((tmp_path / "labels.json").read_text()) == {}

@@ -1,0 +1,88 @@
+"""Write files whole or not at all, and only where they belong."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file beside its place and move it there: a stop leaves no half file.
+
+    Args:
+        path: The file; its folder must be there.
+        data: The content.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    path = Path(path)
+    # Each process its own name: two that write the same file do not write into one another's.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text with Unix line ends as :func:`write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON as :func:`write_bytes` does.
+
+    Numbers and arrays of numpy and torch become plain ones; numbers that are not finite, which JSON
+    does not have, become null; keys become texts.
+
+    Args:
+        path: The file.
+        content: Mappings, lists, texts and numbers.
+
+    Raises:
+        TypeError: If the content holds something else.
+        OSError: If the file cannot be written.
+    """
+    write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # numpy's and torch's numbers and arrays, without importing torch
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def safe_join(folder: str | Path, image_id: str, suffix: str = "") -> Path:
+    """Name the file of an image in a folder; an id from a stranger's list must stay inside.
+
+    Args:
+        folder: The folder.
+        image_id: Name of the image; may have subfolders (``a/b``).
+        suffix: What follows the id, such as ``.png``.
+
+    Returns:
+        ``folder / (image_id + suffix)``.
+
+    Raises:
+        ValueError: If the id is empty, absolute, or climbs out of the folder.
+    """
+    parts = re.split(r"[/\\]", image_id)
+    outside = any(part in ("", ".", "..") for part in parts) or "\0" in image_id
+    if outside or Path(image_id).drive:
+        raise ValueError(
+            f"The image id '{image_id}' is no name inside a folder: an id has no '..', does not "
+            "begin or end with '/', and is not empty; mend the list or the labels that name it."
+        )
+    return Path(folder) / (image_id + suffix)
