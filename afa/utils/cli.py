@@ -1,4 +1,4 @@
-"""What the command-line tools share: one-sentence errors, config options, launchers."""
+"""What the command-line tools share: one-sentence errors, config options, progress, launchers."""
 
 import argparse
 import os
@@ -54,6 +54,20 @@ def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser()
     parser.add_argument("--options", nargs="*", action=DictAction, default={})
     return parser.parse_args(["--options", *options]).options or {}
+
+
+def show_progress(done: int, total: int, unit: str) -> None:
+    """Print a line that overwrites itself on a terminal, every tenth part elsewhere.
+
+    Args:
+        done: How many are done.
+        total: How many there are.
+        unit: What they are, in the plural.
+    """
+    if sys.stdout.isatty():
+        print(f"\r{done}/{total} {unit}", end="" if done < total else "\n", flush=True)
+    elif done == total or done % max(1, total // 10) == 0:
+        print(f"{done}/{total} {unit}", flush=True)
 
 
 def set_local_rank(local_rank: int) -> None:

@@ -2,10 +2,10 @@
 
 import argparse
 import os
-import sys
 import time
+from functools import partial
 
-from afa.utils.cli import main_guard
+from afa.utils.cli import main_guard, show_progress
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,14 +25,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def show_progress(done: int, total: int) -> None:
-    """Print a line that overwrites itself on a terminal, every tenth part elsewhere."""
-    if sys.stdout.isatty():
-        print(f"\r{done}/{total} pictures", end="" if done < total else "\n", flush=True)
-    elif done == total or done % max(1, total // 10) == 0:
-        print(f"{done}/{total} pictures", flush=True)
-
-
 def main() -> None:
     """Generate the set and say where it is."""
     args = parse_args()
@@ -42,7 +34,7 @@ def main() -> None:
     from afa.datasets.shapes_writer import write_shapes
 
     start = time.monotonic()
-    if write_shapes(**vars(args), progress=show_progress):
+    if write_shapes(**vars(args), progress=partial(show_progress, unit="pictures")):
         print(f"Done in {time.monotonic() - start:.1f} s.")
     else:
         print("Already complete with these settings: nothing to do.")
