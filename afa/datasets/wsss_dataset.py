@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from afa.datasets.image_labels import load_image_labels, to_multi_hot
+from afa.datasets.split_file import check_ids, read_split
 
 
 @DATASETS.register_module()
@@ -103,28 +103,9 @@ class WSSSDataset(BaseSegDataset):
             root = self.data_prefix["img_path"]
             ids = [os.path.relpath(info["img_path"], root) for info in infos]
             img_ids = [name[: -len(self.img_suffix)] for name in ids]
-            source = f"folder '{root}' (suffix '{self.img_suffix}')"
-        else:
-            try:
-                text = Path(self.ann_file).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(
-                    f"Split file '{self.ann_file}' cannot be read ({error}): {self.prepare_hint}."
-                ) from error
-            img_ids = [line.strip() for line in text.splitlines() if line.strip()]
-            source = f"split file '{self.ann_file}'"
-        if not img_ids:
-            raise ValueError(f"The {source} is empty: it must name at least one image.")
-        seen: set[str] = set()
-        for img_id in img_ids:
-            if len(img_id.split()) != 1:
-                raise ValueError(
-                    f"The {source} must have one image id per line, got the line '{img_id}'."
-                )
-            if img_id in seen:
-                raise ValueError(f"The {source} names the image '{img_id}' twice: remove one.")
-            seen.add(img_id)
-        return img_ids
+            check_ids(img_ids, f"folder '{root}' (suffix '{self.img_suffix}')")
+            return img_ids
+        return read_split(self.ann_file, self.prepare_hint)
 
 
 def _check_files(img_ids: Sequence[str], folder: str, suffix: str, what: str) -> None:

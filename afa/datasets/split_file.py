@@ -1,0 +1,67 @@
+"""The file of a split: one image id per line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from afa.utils.files import write_text
+
+
+def read_split(path: str | Path, hint: str = "see docs/data.md") -> list[str]:
+    """Read the image ids of a split.
+
+    Args:
+        path: The file.
+        hint: What to do where it cannot be read.
+
+    Returns:
+        The ids in the order of the file; empty lines do not count.
+
+    Raises:
+        ValueError: If the file cannot be read, is empty, has a line that is no id, or names an
+            image twice.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"Split file '{path}' cannot be read ({error}): {hint}.") from error
+    img_ids = [line.strip() for line in text.splitlines() if line.strip()]
+    check_ids(img_ids, f"split file '{path}'")
+    return img_ids
+
+
+def check_ids(img_ids: Sequence[str], source: str) -> None:
+    """Refuse an empty split, ids with spaces in them, and images that are named twice.
+
+    Args:
+        img_ids: The ids.
+        source: Where they come from, for the sentence.
+
+    Raises:
+        ValueError: If one of these is so.
+    """
+    if not img_ids:
+        raise ValueError(f"The {source} is empty: it must name at least one image.")
+    seen: set[str] = set()
+    for img_id in img_ids:
+        if len(img_id.split()) != 1:
+            raise ValueError(
+                f"The {source} must have one image id per line, got the line '{img_id}'."
+            )
+        if img_id in seen:
+            raise ValueError(f"The {source} names the image '{img_id}' twice: remove one.")
+        seen.add(img_id)
+
+
+def write_split(path: str | Path, img_ids: Iterable[str]) -> None:
+    """Write the image ids of a split; the file is there whole or not at all.
+
+    Args:
+        path: The file; its folder must be there.
+        img_ids: The ids.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    write_text(path, "".join(f"{img_id}\n" for img_id in img_ids))
