@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from afa.utils.files import write_bytes
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _GREY, _PALETTE = 0, 3  # PNG's colour types with one channel and no alpha
 _COLOR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
@@ -89,6 +91,29 @@ def read_label_png(path: str | Path) -> np.ndarray:
                 return np.array(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"Label map '{path}' is broken ({error}): replace it.") from error
+
+
+def is_whole_label_png(path: str | Path, height: int, width: int) -> bool:
+    """Tell whether a label map is there, of this size and not cut off, without decoding it.
+
+    Args:
+        path: The file.
+        height: Its rows.
+        width: Its columns.
+
+    Returns:
+        False too if the file is missing, no PNG, or holds colours where labels belong.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            header = file.read(33)
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            end = file.read()
+        _check_header(header, path)
+    except (OSError, ValueError):
+        return False
+    sides = (int.from_bytes(header[start : start + 4], "big") for start in (20, 16))
+    return end == _PNG_END and tuple(sides) == (height, width)
 
 
 def _check_header(data: bytes, path: str | Path) -> None:

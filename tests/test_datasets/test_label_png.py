@@ -6,7 +6,12 @@ import pytest
 from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 
-from afa.datasets.label_png import bit_palette, read_label_png, write_label_png
+from afa.datasets.label_png import (
+    bit_palette,
+    is_whole_label_png,
+    read_label_png,
+    write_label_png,
+)
 
 LABEL = np.array([[0, 1, 20], [255, 2, 0]], np.uint8)
 
@@ -96,3 +101,16 @@ def test_large_masks_are_read_without_a_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_label_png(tmp_path / "a.png").shape == (9500, 9500)
+
+
+def test_whole_means_there_of_this_size_and_not_cut_off(tmp_path):
+    path = tmp_path / "a.png"
+    assert not is_whole_label_png(path, 2, 3)
+    write_label_png(path, LABEL)
+    assert is_whole_label_png(path, 2, 3) and not is_whole_label_png(path, 3, 2)
+    data = path.read_bytes()
+    for part in (data[:-1], data[:-12], data[:40], data[:10], b"", b"x" * 100):
+        path.write_bytes(part)
+        assert not is_whole_label_png(path, 2, 3)
+    Image.new("RGB", (3, 2)).save(path)
+    assert not is_whole_label_png(path, 2, 3)
