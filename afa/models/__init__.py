@@ -8,7 +8,7 @@ from afa.models.affinity_heads import AttentionAffinityHead  # noqa: E402
 from afa.models.backbones import MiTAttn  # noqa: E402
 from afa.models.cls_heads import CAMHead  # noqa: E402
 from afa.models.losses import AffinityLoss, BalancedCrossEntropyLoss, DenseEnergyLoss  # noqa: E402
-from afa.models.refiners import PAR  # noqa: E402
+from afa.models.refiners import PAR, DenseCRF  # noqa: E402
 from afa.models.segmentors import AFA  # noqa: E402
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "AttentionAffinityHead",
     "BalancedCrossEntropyLoss",
     "CAMHead",
+    "DenseCRF",
     "DenseEnergyLoss",
     "MiTAttn",
 ]

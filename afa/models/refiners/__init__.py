@@ -1,5 +1,6 @@
 """Refiners: modules that sharpen maps along an image."""
 
+from afa.models.refiners.dense_crf import DenseCRF
 from afa.models.refiners.par import PAR
 
-__all__ = ["PAR"]
+__all__ = ["PAR", "DenseCRF"]

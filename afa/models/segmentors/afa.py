@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg, from_cfg
+from afa.models.segmentors.soft_maps_mixin import SoftMapsMixin
 from afa.models.utils import (
     affinity_label,
     attention_affinity,
@@ -29,16 +29,14 @@ from afa.models.utils import (
     present_classes,
     pseudo_label,
     random_walk,
-    refined_label,
     resize_images,
-    soft_masks,
 )
 
 PHASES = ("cls", "pseudo", "propagated")
 
 
 @MODELS.register_module()
-class AFA(BaseSegmentor):
+class AFA(SoftMapsMixin, BaseSegmentor):
     """Classify, make labels from the classifier, and learn to segment from them in one step.
 
     The call chain of ``mode='loss'``, by phase (``phase`` is set by :class:`PhaseHook`)::
@@ -299,49 +297,8 @@ class AFA(BaseSegmentor):
         for sample, score in zip(data_samples, scores, strict=True):
             sample.set_data(dict(pred_label=score))
         if self.test_cfg.pseudo_labels:
-            self._predict_pseudo_labels(inputs, scores, data_samples)
+            self.predict_pseudo_labels(inputs, scores, data_samples)
         return data_samples
-
-    def _predict_pseudo_labels(
-        self, inputs: Tensor, scores: Tensor, data_samples: list[SegDataSample]
-    ) -> None:
-        """Write ``pred_cam``, ``pred_par`` and ``pred_propagated`` into the data samples."""
-        predicted = (scores > self.test_cfg.cls_thr).float()
-        labels = torch.stack(
-            [
-                sample.get("gt_label", guess)
-                for sample, guess in zip(data_samples, predicted, strict=True)
-            ]
-        )
-        class_idx = present_classes(labels)
-        propagate = self.train_cfg.propagation is not None
-        cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=propagate)
-        masks = soft_masks(cams, class_idx, self.test_cfg.bkg_thr)
-        refine = self._refine(inputs)
-        maps = dict(pred_cam=masks)
-        if refine is not None:
-            maps["pred_par"] = refine(masks)
-        if propagate:
-            walked = self._propagate(affinity, grid)(masks)
-            maps["pred_propagated"] = walked if refine is None else refine(walked)
-        for name, soft in maps.items():
-            for i, sample in enumerate(data_samples):
-                label = refined_label(
-                    self._unpad(soft[i : i + 1], inputs, sample),
-                    class_idx[i : i + 1],
-                    sample.pred_sem_seg.shape,
-                )
-                sample.set_data({name: PixelData(data=label)})
-
-    @staticmethod
-    def _unpad(masks: Tensor, inputs: Tensor, sample: SegDataSample) -> Tensor:
-        """Cut away what the preprocessor padded at the right and bottom of a test image."""
-        pad = sample.metainfo.get("img_padding_size", (0, 0, 0, 0))
-        if not any(pad):
-            return masks
-        masks = F.interpolate(masks, size=inputs.shape[2:], mode="bilinear", align_corners=False)
-        left, right, top, bottom = pad
-        return masks[..., top : masks.shape[2] - bottom, left : masks.shape[3] - right]
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
         """Give the raw outputs of every head (``mode='tensor'``)."""

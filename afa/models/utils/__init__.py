@@ -19,10 +19,15 @@ from afa.models.utils.pseudo_label import (
 )
 from afa.models.utils.random_walk import random_walk
 from afa.models.utils.reduce import global_mean
+from afa.models.utils.soft_maps import KINDS, SoftMaps
+from afa.models.utils.strips import cut_padding, resize_strips
 
 __all__ = [
+    "KINDS",
+    "SoftMaps",
     "affinity_label",
     "attention_affinity",
+    "cut_padding",
     "global_mean",
     "ignore_outside",
     "labels_from_masks",
@@ -36,6 +41,7 @@ __all__ = [
     "random_walk",
     "refined_label",
     "resize_images",
+    "resize_strips",
     "scale_size",
     "soft_masks",
 ]

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afa.models.utils.strips import resize_strips
+
 Refine = Callable[[Tensor], Tensor]
 
 
@@ -99,8 +101,8 @@ def refined_label(
     """
     if refine is not None:
         masks = refine(masks)
-    masks = F.interpolate(masks, size=tuple(size), mode="bilinear", align_corners=False)
-    return labels_from_masks(masks, class_idx)
+    strips = [labels_from_masks(strip, class_idx) for _, strip in resize_strips(masks, size)]
+    return strips[0] if len(strips) == 1 else torch.cat(strips, dim=1)
 
 
 def pseudo_label(

@@ -1,0 +1,74 @@
+"""Resize maps to the size of a photo, however large it is.
+
+B images, C maps, h w pixels of the maps, H W of the photo. 21 maps at 10,000 x 10,000 pixels are
+8.4 GB; strips of rows hold a fixed share of them at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MAX_ELEMENTS = 2**25  # 128 MiB of float32
+
+
+def resize_strips(
+    maps: Tensor,
+    size: Sequence[int],
+    align_corners: bool = False,
+    max_elements: int = MAX_ELEMENTS,
+) -> Iterator[tuple[int, Tensor]]:
+    """Resize maps bilinearly, one strip of rows after the other.
+
+    Where the result is small enough it comes as one strip and is that of ``F.interpolate``, bit
+    for bit; otherwise it differs by rounding.
+
+    Args:
+        maps: (B, C, h, w) float.
+        size: height H and width W to resize to.
+        align_corners: as in ``F.interpolate``.
+        max_elements: a strip has at most this many numbers, but at least one row.
+
+    Yields:
+        The first row y0 of the strip and the strip (B, C, rows, W).
+    """
+    H, W = (int(side) for side in size)
+    B, C, h, _ = maps.shape
+    rows = max(1, max_elements // max(1, B * C * W))
+    if rows >= H:
+        yield 0, F.interpolate(maps, size=(H, W), mode="bilinear", align_corners=align_corners)
+        return
+    scale = (h - 1) / (H - 1) if align_corners else h / H  # more than one strip: H > 1
+    for y0 in range(0, H, rows):
+        y = torch.arange(y0, min(y0 + rows, H), dtype=torch.float64)
+        source = y * scale if align_corners else ((y + 0.5) * scale - 0.5).clamp(min=0)
+        above = source.floor().long().clamp(max=h - 1)
+        below = (above + 1).clamp(max=h - 1)
+        share = (source - above).to(maps).view(-1, 1)
+        above, below = above.to(maps.device), below.to(maps.device)
+        strip = torch.lerp(maps[:, :, above], maps[:, :, below], share)
+        # The rows are at their places: only the width is left to resize.
+        yield (
+            y0,
+            F.interpolate(strip, size=(len(y), W), mode="bilinear", align_corners=align_corners),
+        )
+
+
+def cut_padding(maps: Tensor, size: Sequence[int], padding: Sequence[int] | None) -> Tensor:
+    """Cut away what the preprocessor padded around a test image.
+
+    Args:
+        maps: (B, C, h, w) over the whole network input.
+        size: height H and width W of the network input.
+        padding: pixels at the left, right, top and bottom (``img_padding_size`` of mmseg); None
+            for none.
+
+    Returns:
+        The maps themselves without padding, else (B, C, H', W') at the resolution of the input.
+    """
+    if not padding or not any(padding):
+        return maps
+    maps = F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+    left, right, top, bottom = padding
+    return maps[..., top : maps.shape[2] - bottom, left : maps.shape[3] - right]
