@@ -1,0 +1,86 @@
+"""Fully connected CRF with Gaussian edge potentials; numpy and pydensecrf alone.
+
+Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
+Potentials", NIPS 2011. Neither torch nor mmseg is imported here, so that a worker process that
+computes CRFs is light. L labels, H W pixels.
+
+    E(x) = sum_p -log P(x_p) + sum_{p<q} [x_p != x_q] (w1 exp(-|p-q|^2 / 2 s1^2)
+           + w2 exp(-|p-q|^2 / 2 s2^2 - |I_p-I_q|^2 / 2 s3^2))
+
+Both kernels are normalised symmetrically, as pydensecrf does by default: a weight does not grow
+with the number of neighbours.
+"""
+
+import importlib.util
+
+import numpy as np
+
+MIN_PROB = 1e-5  # a probability of 0 would have infinite energy
+
+
+def check_crf() -> None:
+    """Refuse to go on without pydensecrf.
+
+    Raises:
+        ValueError: If it is not installed.
+    """
+    if importlib.util.find_spec("pydensecrf") is None:
+        raise ValueError(
+            "The dense CRF needs the package pydensecrf2, which is not installed: run "
+            "`pip install pydensecrf2` (it needs a C++ compiler), or do without the CRF."
+        )
+
+
+def dense_crf(
+    image: np.ndarray,
+    probs: np.ndarray,
+    num_iters: int = 10,
+    pos_xy_std: float = 3,
+    pos_weight: float = 3,
+    bi_xy_std: float = 64,
+    bi_rgb_std: float = 5,
+    bi_weight: float = 4,
+) -> np.ndarray:
+    """Sharpen label probabilities along the colours of an image by mean-field inference.
+
+    The cost is linear in the number of labels: give those only that the image can have.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        probs: (L, H, W) float32 probabilities in 0..1.
+        num_iters: steps of the mean-field inference.
+        pos_xy_std: width of the position kernel in pixels.
+        pos_weight: weight of the position kernel.
+        bi_xy_std: width of the bilateral kernel in pixels.
+        bi_rgb_std: width of the bilateral kernel in grey levels (0..255).
+        bi_weight: weight of the bilateral kernel.
+
+    Returns:
+        (L, H, W) float32 probabilities; for fewer than two labels ``probs`` itself.
+
+    Raises:
+        ValueError: If image and probabilities do not fit, or pydensecrf is not installed.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f"The dense CRF wants an image (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}."
+        )
+    if probs.ndim != 3 or probs.shape[1:] != image.shape[:2]:
+        raise ValueError(
+            f"The dense CRF wants probabilities (L, H, W) of the size of the image "
+            f"{image.shape[:2]}, got {probs.shape}: resize them first."
+        )
+    num_labels, height, width = probs.shape
+    if num_labels < 2:
+        return probs
+    check_crf()
+    from pydensecrf.densecrf import DenseCRF2D
+
+    energy = -np.log(np.clip(probs, MIN_PROB, 1)).astype(np.float32)
+    crf = DenseCRF2D(width, height, num_labels)
+    crf.setUnaryEnergy(np.ascontiguousarray(energy.reshape(num_labels, -1)))
+    crf.addPairwiseGaussian(sxy=pos_xy_std, compat=pos_weight)
+    crf.addPairwiseBilateral(
+        sxy=bi_xy_std, srgb=bi_rgb_std, rgbim=np.ascontiguousarray(image), compat=bi_weight
+    )
+    return np.array(crf.inference(num_iters), dtype=np.float32).reshape(probs.shape)
