@@ -6,16 +6,26 @@ import_mmseg_quietly()
 
 from afa.datasets.coco14 import COCO14Dataset  # noqa: E402
 from afa.datasets.shapes import ShapesDataset  # noqa: E402
-from afa.datasets.transforms import PackWSSSInputs, RandomCropPad, RandomScale  # noqa: E402
+from afa.datasets.transforms import (  # noqa: E402
+    LoadPhoto,
+    PackWSSSInputs,
+    RandomCropPad,
+    RandomScale,
+    ResizeToFit,
+    read_photo,
+)
 from afa.datasets.voc import VOC12Dataset  # noqa: E402
 from afa.datasets.wsss_dataset import WSSSDataset  # noqa: E402
 
 __all__ = [
     "COCO14Dataset",
+    "LoadPhoto",
     "PackWSSSInputs",
     "RandomCropPad",
     "RandomScale",
+    "ResizeToFit",
     "ShapesDataset",
     "VOC12Dataset",
     "WSSSDataset",
+    "read_photo",
 ]

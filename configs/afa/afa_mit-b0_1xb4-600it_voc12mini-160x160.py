@@ -3,14 +3,14 @@ _base_ = "./afa_mit-b0_1xb4-20k_voc12mini-512x512.py"
 crop_size = (160, 160)
 max_iters = 600
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadPhoto"),
     dict(type="RandomScale", ratio_range=(0.3, 0.7)),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomCropPad", crop_size=crop_size),
     dict(type="PackWSSSInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadPhoto"),
     dict(type="Resize", scale=(224, 224), keep_ratio=True),
     dict(type="LoadAnnotations"),
     dict(type="PackWSSSInputs"),

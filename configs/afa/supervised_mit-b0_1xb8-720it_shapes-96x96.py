@@ -7,7 +7,7 @@ _base_ = [
 num_classes = 7
 crop_size = (96, 96)
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadPhoto"),
     dict(type="LoadAnnotations"),
     dict(type="Resize", scale=crop_size, keep_ratio=False),
     dict(type="RandomScale", ratio_range=(1.0, 1.2)),

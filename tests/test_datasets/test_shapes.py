@@ -11,7 +11,7 @@ def make(root, split: str) -> ShapesDataset:
         ann_file=f"ImageSets/Segmentation/{split}.txt",
         data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
         image_labels="Annotations",
-        pipeline=[dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")],
+        pipeline=[dict(type="LoadPhoto"), dict(type="LoadAnnotations")],
     )
 
 

@@ -14,7 +14,7 @@ class RandomScale(BaseTransform):
     """Resize image and mask by one random factor, aspect kept.
 
     mmseg's RandomResize draws the factor for a fixed target scale; weakly-supervised recipes
-    scale each image relative to its own size.
+    scale each image relative to its own size. No side becomes less than one pixel.
 
     Args:
         ratio_range: Smallest and largest factor.
@@ -39,8 +39,11 @@ class RandomScale(BaseTransform):
         Returns:
             The results with resized arrays, ``img_shape``, ``scale`` and ``scale_factor``.
         """
-        # keep_ratio=False: the factor is one for both sides, and mmcv rounds each side once.
-        return Resize(scale_factor=self._random_ratio(), keep_ratio=False)(results)
+        ratio = self._random_ratio()
+        height, width = results["img"].shape[:2]
+        # keep_ratio=False: the factor is one for both sides, each rounded once as mmcv does.
+        size = tuple(max(1, int(side * ratio + 0.5)) for side in (width, height))
+        return Resize(scale=size, keep_ratio=False)(results)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(ratio_range={self.ratio_range})"

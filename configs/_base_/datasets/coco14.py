@@ -3,15 +3,16 @@ dataset_type = "COCO14Dataset"
 data_root = "data/coco14"
 crop_size = (512, 512)
 
+# COCO's masks and boxes lie in the grid of the stored pixels.
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadPhoto", apply_exif=False),
     dict(type="RandomScale", ratio_range=(0.5, 2.0)),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomCropPad", crop_size=crop_size),
     dict(type="PackWSSSInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadPhoto", apply_exif=False),
     dict(type="Resize", scale=(512, 512), keep_ratio=True),  # long side 512
     dict(type="LoadAnnotations"),
     dict(type="PackWSSSInputs"),

@@ -4,7 +4,7 @@ data_root = "data/shapes"
 crop_size = (96, 96)
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadPhoto"),
     # Never smaller than the crop: with padded crops we saw CAMs light up at the borders instead of
     # on the objects.
     dict(type="Resize", scale=crop_size, keep_ratio=False),
@@ -14,7 +14,7 @@ train_pipeline = [
     dict(type="PackWSSSInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadPhoto"),
     dict(type="LoadAnnotations"),
     dict(type="PackWSSSInputs"),
 ]

@@ -4,14 +4,14 @@ data_root = "data/VOCdevkit/VOC2012"
 crop_size = (512, 512)
 
 train_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadPhoto"),
     dict(type="RandomScale", ratio_range=(0.5, 2.0)),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomCropPad", crop_size=crop_size),
     dict(type="PackWSSSInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadPhoto"),
     dict(type="Resize", scale=(512, 512), keep_ratio=True),  # long side 512
     dict(type="LoadAnnotations"),
     dict(type="PackWSSSInputs"),

@@ -46,7 +46,7 @@ def test_box_is_right_after_flip_and_crop(tree):
     init_default_scope("mmseg")
     pipeline = Compose(
         [
-            dict(type="LoadImageFromFile"),
+            dict(type="LoadPhoto"),
             dict(type="RandomScale", ratio_range=(0.5, 0.5)),
             dict(type="RandomFlip", prob=1.0),
             dict(type="RandomCropPad", crop_size=(8, 8), pad_val=0),

@@ -39,3 +39,10 @@ def test_range_is_checked(ratio_range):
 
 def test_repr():
     assert repr(RandomScale((0.5, 2))) == "RandomScale(ratio_range=(0.5, 2.0))"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1)])
+def test_no_side_vanishes(size):
+    results = RandomScale((0.3, 0.3))(dict(img=np.full((*size, 3), 7, np.uint8)))
+    assert results["img"].shape[:2] == tuple(max(1, round(side * 0.3)) for side in size)
+    assert (results["img"] == 7).all()

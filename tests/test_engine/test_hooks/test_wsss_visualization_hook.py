@@ -46,7 +46,7 @@ def _loader(data_root, split, batch_size, pipeline):
 
 def _cfg(data_root, work_dir, hook=None, validate=True, **model):
     """A run whose augmentation and dropout draw from the global random states."""
-    load, pack = dict(type="LoadImageFromFile"), dict(type="PackWSSSInputs")
+    load, pack = dict(type="LoadPhoto"), dict(type="PackWSSSInputs")
     augment = [
         dict(type="RandomFlip", prob=0.5),
         dict(type="RandomCropPad", crop_size=(64, 64)),

@@ -1,0 +1,44 @@
+"""Resize an image to fit into a box, whatever its shape."""
+
+from __future__ import annotations
+
+from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import Resize
+from mmseg.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class ResizeToFit(BaseTransform):
+    """Resize image and mask to the largest size that fits, aspect kept.
+
+    Gives what mmcv's ``Resize(keep_ratio=True)`` gives, except that no side becomes less than one
+    pixel: mmcv fails on a photo whose sides differ by more than twice the scale.
+
+    Args:
+        scale: Width and height of the box in pixels, in mmcv's order.
+    """
+
+    def __init__(self, scale: tuple[int, int]) -> None:
+        if len(scale) != 2 or not all(isinstance(side, int) and side > 0 for side in scale):
+            raise ValueError(
+                f"scale must be two positive integers (width, height), got {tuple(scale)}."
+            )
+        self.scale: tuple[int, int] = (scale[0], scale[1])
+
+    def transform(self, results: dict) -> dict:
+        """Resize ``img`` and the maps in ``seg_fields``.
+
+        Args:
+            results: What the pipeline has gathered.
+
+        Returns:
+            The results with resized arrays, ``img_shape``, ``scale`` and ``scale_factor``.
+        """
+        height, width = results["img"].shape[:2]
+        # As mmcv: the long side of the box bounds the long side of the image, short bounds short.
+        ratio = min(max(self.scale) / max(height, width), min(self.scale) / min(height, width))
+        size = tuple(max(1, int(side * ratio + 0.5)) for side in (width, height))
+        return Resize(scale=size, keep_ratio=False)(results)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(scale={self.scale})"
