@@ -21,6 +21,7 @@ from torch import Tensor
 
 from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg, from_cfg
 from afa.models.segmentors.soft_maps_mixin import SoftMapsMixin
+from afa.models.segmentors.write_result import write_result
 from afa.models.utils import (
     affinity_label,
     attention_affinity,
@@ -98,6 +99,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         self.loss_reg = None if loss_reg is None else MODELS.build(loss_reg)
         self.align_corners = self.decode_head.align_corners
         self.num_classes = self.decode_head.num_classes
+        self.out_channels = self.decode_head.out_channels  # mmseg's SegTTAModel asks for it
         self.phase = "propagated"
 
     def set_phase(self, phase: str) -> None:
@@ -299,6 +301,12 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         if self.test_cfg.pseudo_labels:
             self.predict_pseudo_labels(inputs, scores, data_samples)
         return data_samples
+
+    def postprocess_result(
+        self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Write logits (B, C, H, W) of the inputs into data samples; see :func:`write_result`."""
+        return write_result(seg_logits, data_samples, self.align_corners, self.test_cfg.seg_logits)
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
         """Give the raw outputs of every head (``mode='tensor'``)."""

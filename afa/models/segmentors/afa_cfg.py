@@ -1,9 +1,11 @@
 """Settings of AFA's training and testing, checked when they are made."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
+
+from afa.models.segmentors.write_result import SEG_LOGITS
 
 PROPAGATIONS = (None, "attention", "affinity")
 AFF_LABELS = ("pseudo", "propagated")
@@ -109,13 +111,30 @@ class AFATestCfg:
         bkg_thr: the one background score of these labels.
         cls_thr: probability above which a class counts as predicted; used for these labels where
             an image has no image labels.
+        seg_logits: whether the results carry ``seg_logits``: None for no, ``'input'`` for
+            (C, h, w) at the size of the network's input without padding, ``'full'`` for (C, H, W)
+            at the size of the photo, as mmseg's models do.
+        tta: arguments of :class:`MultiScaleTTA` for ``tools/test.py --tta``.
+        crf: arguments of :class:`DenseCRF`, and ``label_thr`` and ``max_side`` of
+            :class:`CRFTestLoop`, for ``tools/test.py --crf``.
     """
 
     pseudo_labels: bool = False
     bkg_thr: float = 0.45
     cls_thr: float = 0.5
+    seg_logits: str | None = None
+    tta: dict[str, Any] | None = None
+    crf: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
         _check_share("test_cfg.bkg_thr", self.bkg_thr)
         _check_share("test_cfg.cls_thr", self.cls_thr)
+        if self.seg_logits not in SEG_LOGITS:
+            raise ValueError(
+                f"test_cfg.seg_logits must be one of {SEG_LOGITS}, got {self.seg_logits!r}"
+            )
+        for name in ("tta", "crf"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Mapping):
+                raise ValueError(f"test_cfg.{name} must be a dict of arguments, got {value!r}")

@@ -307,9 +307,21 @@ def test_predict_without_pseudo_labels_and_without_data_samples():
     with torch.no_grad():
         (sample,) = make_afa().eval()(make_inputs(batch=1), mode="predict")
         assert {"pred_sem_seg", "pred_label"} <= set(sample.keys())
-        assert "pred_cam" not in sample
+        assert "pred_cam" not in sample and "seg_logits" not in sample
         (sample,) = _tuned(test_cfg=dict(pseudo_labels=True)).predict(make_inputs(batch=1))
         assert sample.pred_cam.data.shape == sample.pred_sem_seg.data.shape == (1, 32, 32)
+
+
+def test_predicted_logits_on_request():
+    inputs, meta = make_inputs(batch=1), dict(ori_shape=(40, 50))
+    shapes = dict(input=(4, 32, 32), full=(4, 40, 50))
+    for keep, shape in shapes.items():
+        model = make_afa(test_cfg=dict(seg_logits=keep)).eval()
+        with torch.no_grad():
+            (sample,) = model.predict(inputs, [SegDataSample(metainfo=meta)])
+            wanted = model.encode_decode(inputs, [meta])
+        wanted = F.interpolate(wanted, size=shape[1:], mode="bilinear")[0]
+        torch.testing.assert_close(sample.seg_logits.data, wanted)
 
 
 @pytest.mark.parametrize("phase", PHASES)

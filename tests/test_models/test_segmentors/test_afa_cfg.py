@@ -63,3 +63,16 @@ def test_wrong_training_settings(values, text):
 def test_wrong_test_settings(name):
     with pytest.raises(ValueError, match=f"test_cfg.{name} must be between 0 and 1, got 45"):
         AFATestCfg(**{name: 45})
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (dict(seg_logits="small"), r"one of \(None, 'input', 'full'\), got 'small'"),
+        (dict(tta=True), "test_cfg.tta must be a dict of arguments, got True"),
+        (dict(crf=[10]), r"test_cfg.crf must be a dict of arguments, got \[10\]"),
+    ],
+)
+def test_wrong_settings_of_what_testing_adds(values, text):
+    with pytest.raises(ValueError, match=text):
+        AFATestCfg(**values)
