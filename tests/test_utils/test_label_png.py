@@ -6,7 +6,7 @@ import pytest
 from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 
-from afa.datasets.label_png import (
+from afa.utils.label_png import (
     bit_palette,
     is_whole_label_png,
     read_label_png,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from afa.datasets.jpeg_header import is_jpeg, read_jpeg_header
+from afa.utils.jpeg_header import is_jpeg, read_jpeg_header
 
 
 def jpeg(height=30, width=50, mode="RGB", **options):

@@ -1,0 +1,169 @@
+"""Read a photo as it really comes: any common kind of file becomes 8-bit colour.
+
+JPEG, which most photos are, is decoded by OpenCV (faster than Pillow); everything else, and the
+JPEGs that OpenCV does not know, by Pillow. What comes out of each kind stands in docs/data.md.
+H, W: height and width of the photo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from afa.utils.jpeg_header import is_jpeg, read_jpeg_header
+
+# Where Pillow too refuses a picture: a file of some kilobytes can claim to be gigabytes large.
+MAX_PIXELS = 178_956_970  # 13,377 x 13,377
+# Not every format that Pillow has: EPS, for one, would start another program.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+
+
+def read_photo(
+    path: str | Path, apply_exif: bool = True, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Read a photo.
+
+    Args:
+        path: The file.
+        apply_exif: Turn the photo as its EXIF orientation says.
+        max_pixels: Photos with more pixels are refused.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+
+    Raises:
+        ValueError: If the file is missing, no photo, truncated, broken or too large.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"Photo '{path}' cannot be read ({error.strerror}): mend the path or its rights."
+        ) from error
+    return decode_photo(data, path, apply_exif, max_pixels)
+
+
+def decode_photo(
+    data: bytes, name: str | Path, apply_exif: bool = True, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Decode the bytes of a photo; see :func:`read_photo`.
+
+    Args:
+        data: The content of the file.
+        name: What to call it in messages.
+        apply_exif: Turn the photo as its EXIF orientation says.
+        max_pixels: Photos with more pixels are refused.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+
+    Raises:
+        ValueError: If it is no photo, truncated, broken or too large.
+    """
+    if not data:
+        raise ValueError(f"Photo '{name}' is an empty file: replace it.")
+    if is_jpeg(data):
+        header = read_jpeg_header(data)
+        if header is None or not header.complete:
+            raise ValueError(
+                f"Photo '{name}' is truncated: the file ends before the picture does; copy or "
+                "download it again."
+            )
+        _check_size(header.width, header.height, name, max_pixels)
+        if header.bits == 8 and header.channels in (1, 3):
+            flag = cv2.IMREAD_COLOR | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+            if image is not None:
+                return image
+    return _decode_with_pillow(data, name, apply_exif, max_pixels)
+
+
+def _check_size(width: int, height: int, name: str | Path, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ValueError(
+            f"Photo '{name}' has {width} x {height} pixels, more than the {max_pixels:,} that are "
+            "read: scale it down."
+        )
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Name the formats that this build of Pillow has."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _decode_with_pillow(
+    data: bytes, name: str | Path, apply_exif: bool, max_pixels: int
+) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of size and EXIF; what matters is an error below
+        with _open(data, name, max_pixels) as image:
+            width, height = image.size
+            _check_size(width, height, name, max_pixels)
+            try:
+                image.load()
+                if apply_exif:
+                    _turn_upright(image)
+                return _to_bgr(image)
+            except _KindError as error:
+                raise ValueError(f"Photo '{name}' {error}") from error
+            except Exception as error:  # decoders raise whatever a broken file leads them to
+                raise ValueError(
+                    f"Photo '{name}' is truncated or broken ({error}): replace it."
+                ) from error
+
+
+def _open(data: bytes, name: str | Path, max_pixels: int) -> Image.Image:
+    """Read the header; the formats are few because others open programs or are no photos."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        raise ValueError(f"Photo '{name}' is a HEIC file, which is not read: convert it to JPEG.")
+    try:
+        return Image.open(io.BytesIO(data), formats=_formats())
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"Photo '{name}' has more than the {max_pixels:,} pixels that are read: scale it down."
+        ) from error
+    except Exception as error:
+        raise ValueError(
+            f"Photo '{name}' is no picture of a kind that is read ({', '.join(_formats())}), or "
+            "its beginning is broken: convert or replace it."
+        ) from error
+
+
+class _KindError(Exception):
+    """A whole picture of a kind that has no 8-bit colours."""
+
+
+def _turn_upright(image: Image.Image) -> None:
+    # A photo with broken EXIF data is a photo all the same.
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _to_bgr(image: Image.Image) -> np.ndarray:
+    """Turn any kind of pixels into (H, W, 3) uint8 BGR."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if image.mode == "I" and image.format not in ("PNG", "PPM"):
+            raise _KindError("has 32-bit integers, of unknown range: convert it to 8 bit.")
+        # The high byte: Pillow itself would cut off everything above 255.
+        return cv2.cvtColor((values >> 8).astype(np.uint8), cv2.COLOR_GRAY2BGR)
+    if image.mode == "F":
+        raise _KindError(
+            "has floating-point values, whose range nobody knows: convert it to 8 bit."
+        )
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
