@@ -41,7 +41,7 @@ def convert_afa_official(state_dict: object) -> dict[str, Tensor]:
     Raises:
         ValueError: If a weight is missing or has a shape that does not go with the others.
     """
-    from afa.models.backbones.mit_weights import unwrap_state_dict
+    from afa.models.backbones.pretrained import unwrap_state_dict
 
     tensors = {k.removeprefix("module."): v for k, v in unwrap_state_dict(state_dict).items()}
     weights = _Weights(tensors)

@@ -1,3 +1,7 @@
-from afa.models.backbones.mit_attn import MiTAttn
+"""Backbones: networks that give feature maps."""
 
-__all__ = ["MiTAttn"]
+from afa.models.backbones.mit_attn import MiTAttn
+from afa.models.backbones.resnet38 import ResNet38
+from afa.models.backbones.vgg16_largefov import VGG16LargeFOV
+
+__all__ = ["MiTAttn", "ResNet38", "VGG16LargeFOV"]

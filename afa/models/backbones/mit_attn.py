@@ -10,7 +10,7 @@ B batch, H W image, h w token grid of stage 4, N = h * w (row-major), A attentio
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 
 import torch
@@ -26,7 +26,7 @@ from afa.models.backbones.mit_layers import (
     tokens_to_map,
 )
 from afa.models.backbones.mit_weights import convert_mit_state_dict, fit_mit_weights
-from afa.utils.checkpoint import load_state
+from afa.models.backbones.pretrained import check_init_cfg, load_pretrained
 
 NUM_HEADS = (1, 2, 5, 8)
 SR_RATIOS = (8, 4, 2, 1)
@@ -71,7 +71,7 @@ class MiTAttn(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         _check_arguments(arch, strides, drop_path_rate, num_attn_blocks)
-        _check_init_cfg(init_cfg)
+        check_init_cfg(init_cfg)
         self.arch = arch
         self.embed_dims, self.depths = ARCHS[arch]
         self.strides = tuple(strides)
@@ -103,17 +103,11 @@ class MiTAttn(BaseModule):
         if self.init_cfg is None:
             self.apply(_init_layer)
         else:
-            self._load_pretrained(self.init_cfg["checkpoint"])
+            load_pretrained(self, self.init_cfg["checkpoint"], self._fit)
         self._is_init = True
 
-    def _load_pretrained(self, checkpoint: str) -> None:
-        """Load weights in any known layout; mmengine's own loader may run code of the file."""
-        state = load_state(checkpoint)
-        try:
-            weights = fit_mit_weights(convert_mit_state_dict(state), self.state_dict(), self.arch)
-        except ValueError as error:
-            raise ValueError(f"{checkpoint}: {error}") from error
-        self.load_state_dict(weights)
+    def _fit(self, state: object, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return fit_mit_weights(convert_mit_state_dict(state), expected, self.arch)
 
     def forward(
         self, x: Tensor, with_attn: bool = False, drop_path: bool = True
@@ -161,17 +155,6 @@ def _check_arguments(
         raise ValueError(
             f"num_attn_blocks must be 1 to {depth}, the blocks in stage 4 of MiT-{arch.upper()}, "
             f"but got {num_attn_blocks!r}."
-        )
-
-
-def _check_init_cfg(init_cfg: dict | None) -> None:
-    """Raise ValueError for an `init_cfg` that is neither None nor a checkpoint."""
-    if init_cfg is None:
-        return
-    if set(init_cfg) != {"type", "checkpoint"} or init_cfg["type"] != "Pretrained":
-        raise ValueError(
-            "init_cfg must be None or dict(type='Pretrained', checkpoint=PATH) (prefixes in the "
-            f"file are found without being named), but got {init_cfg!r}."
         )
 
 

@@ -14,21 +14,25 @@ tensor) and leave them as they are; i is the stage (1 to 4), j the block.
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
 from afa.models.backbones.mit_layers import ARCHS
+from afa.models.backbones.pretrained import (
+    find_backbone,
+    first_names,
+    take_backbone,
+    unwrap_state_dict,
+)
 
 _ANCHORS = {
     "segformer": re.compile(r"^(|.*\.)patch_embed[1-4]\.proj\.weight$"),
     "mmseg": re.compile(r"^(|.*\.)layers\.[0-3]\.0\.projection\.weight$"),
     "huggingface": re.compile(r"^(|.*\.)patch_embeddings\.[0-3]\.proj\.weight$"),
 }
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
 _HEADS = ("head", "classifier", "decode_head", "auxiliary_head", "decoder", "attn_proj")
 _OWN_HEADS = ("cls_head", "affinity_head")
 _MMSEG_BLOCK = {
@@ -54,30 +58,6 @@ _HUGGINGFACE_BLOCK = {
 }
 
 
-def unwrap_state_dict(state: object) -> dict[str, Tensor]:
-    """Find the tensors in what a checkpoint file holds.
-
-    Args:
-        state: A dict of tensors, alone or inside a checkpoint under 'state_dict' or 'model'.
-
-    Returns:
-        The named tensors; other entries are left out.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    while isinstance(state, Mapping):
-        inner = [state[k] for k in _WRAPPERS if isinstance(state.get(k), Mapping)]
-        if not inner:
-            break
-        state = inner[0]
-    entries: Mapping[Any, Any] = state if isinstance(state, Mapping) else {}
-    tensors = {k: v for k, v in entries.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    if not tensors:
-        raise ValueError(f"The weights must be a dict of named tensors, but got {_brief(state)}.")
-    return tensors
-
-
 def detect_layout(state_dict: object) -> str:
     """Recognise the program that named the weights.
 
@@ -91,7 +71,7 @@ def detect_layout(state_dict: object) -> str:
         ValueError: If no Mix Transformer is found, or more than one.
     """
     tensors = unwrap_state_dict(state_dict)
-    layout, prefix = _find_backbone(tensors)
+    layout, prefix = _find_mit(tensors)
     root = prefix.removesuffix("backbone.")
     own = tuple(f"{root}{head}." for head in _OWN_HEADS)
     if layout == "segformer" and root != prefix and any(k.startswith(own) for k in tensors):
@@ -113,17 +93,8 @@ def convert_mit_state_dict(state_dict: object) -> dict[str, Tensor]:
         ValueError: If no Mix Transformer is found, or more than one.
     """
     tensors = unwrap_state_dict(state_dict)
-    layout, prefix = _find_backbone(tensors)
-    backbone = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    heads = {k for k in backbone if k.split(".")[0] in _HEADS + _OWN_HEADS}
-    others = heads | {k for k in tensors if not k.startswith(prefix)}
-    if others:
-        parts = sorted({k.removeprefix("module.").split(".")[0] for k in others})
-        print_log(
-            f"Left out {len(others)} weights that are not the backbone's: {', '.join(parts)}.",
-            logger="current",
-        )
-    backbone = {k: v for k, v in backbone.items() if k not in heads}
+    layout, prefix = _find_mit(tensors)
+    backbone = take_backbone(tensors, prefix, _HEADS + _OWN_HEADS)
     if layout == "mmseg":
         return _from_mmseg(backbone)
     return _from_huggingface(backbone) if layout == "huggingface" else backbone
@@ -169,8 +140,8 @@ def fit_mit_weights(
     ]
     found = guess_arch(state_dict)
     if missing or misfits or found not in (arch, None):
-        problems = [f"{len(missing)} missing ({_first(missing)})"] if missing else []
-        problems += [f"{len(misfits)} of another shape ({_first(misfits)})"] if misfits else []
+        problems = [f"{len(missing)} missing ({first_names(missing)})"] if missing else []
+        problems += [f"{len(misfits)} of another shape ({first_names(misfits)})"] if misfits else []
         problems += [] if problems else ["the weights have more blocks"]
         looks = f"MiT-{found.upper()}: set arch='{found}'" if found else "no known size"
         raise ValueError(
@@ -181,31 +152,22 @@ def fit_mit_weights(
     if unexpected:
         print_log(
             f"{len(unexpected)} weights have no place in MiT-{arch.upper()} and are left out: "
-            f"{_first(unexpected)}.",
+            f"{first_names(unexpected)}.",
             logger="current",
             level=logging.WARNING,
         )
     return {k: state_dict[k] for k in expected}
 
 
-def _find_backbone(tensors: Mapping[str, Tensor]) -> tuple[str, str]:
+def _find_mit(tensors: Mapping[str, Tensor]) -> tuple[str, str]:
     """Return the layout, and the prefix below which the backbone lies."""
-    found = {
-        (layout, match[1])
-        for layout, anchor in _ANCHORS.items()
-        for key in tensors
-        if (match := anchor.match(key))
-    }
-    if not found:
-        raise ValueError(
-            "The weights hold no Mix Transformer: no name ends in patch_embed1.proj.weight "
-            "(SegFormer), layers.0.0.projection.weight (mmseg) or patch_embeddings.0.proj.weight "
-            f"(Hugging Face); the first names are {_first(tensors)}."
-        )
-    if len(found) > 1:
-        places = ", ".join(repr(prefix) for _, prefix in sorted(found))
-        raise ValueError(f"The weights hold several Mix Transformers, below {places}: keep one.")
-    return found.pop()
+    return find_backbone(
+        tensors,
+        _ANCHORS,
+        "Mix Transformer",
+        "patch_embed1.proj.weight (SegFormer), layers.0.0.projection.weight (mmseg) or "
+        "patch_embeddings.0.proj.weight (Hugging Face)",
+    )
 
 
 def _from_mmseg(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -256,16 +218,3 @@ def _from_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             out[key] = value
     return out
-
-
-def _first(names: Iterable[str], count: int = 3) -> str:
-    """Join the first few names, and say that there are more."""
-    names = list(names)
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
-
-
-def _brief(value: object) -> str:
-    """Describe a value that is no state dict."""
-    if isinstance(value, Mapping):
-        return f"a dict with {_first(map(str, value))}" if value else "an empty dict"
-    return f"a {type(value).__name__}"

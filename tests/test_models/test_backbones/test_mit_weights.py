@@ -5,13 +5,12 @@ import torch
 from mmseg.models.backbones import MixVisionTransformer
 from torch import nn
 
-from afa.models.backbones import MiTAttn, mit_weights
+from afa.models.backbones import MiTAttn, mit_weights, pretrained
 from afa.models.backbones.mit_weights import (
     convert_mit_state_dict,
     detect_layout,
     fit_mit_weights,
     guess_arch,
-    unwrap_state_dict,
 )
 
 HUGGINGFACE = (
@@ -64,7 +63,8 @@ def official():
 @pytest.fixture
 def messages(monkeypatch):
     seen = []
-    monkeypatch.setattr(mit_weights, "print_log", lambda text, **kwargs: seen.append(text))
+    for module in (mit_weights, pretrained):
+        monkeypatch.setattr(module, "print_log", lambda text, **kwargs: seen.append(text))
     return seen
 
 
@@ -204,12 +204,6 @@ def test_what_is_no_mix_transformer_is_said(state, message):
         detect_layout(state)
     with pytest.raises(ValueError, match=message):
         convert_mit_state_dict(state)
-
-
-def test_unwrapping_leaves_the_given_dict_alone():
-    inner = {"w": torch.ones(1), "step": 3}
-    assert list(unwrap_state_dict({"model": {"state_dict": inner}})) == ["w"]
-    assert list(inner) == ["w", "step"]
 
 
 def test_pretrained_reads_every_layout(official, tmp_path):
