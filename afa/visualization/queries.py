@@ -25,14 +25,14 @@ def query_points(
     if label is not None:
         classes, areas = np.unique(label[label != 255], return_counts=True)
         order = sorted(zip(classes, areas, strict=True), key=lambda pair: (pair[0] == 0, -pair[1]))
-        points = [_inmost(label == cls) for cls, _ in order[:num_queries]]
+        points = [inmost_pixel(label == cls) for cls, _ in order[:num_queries]]
     for index in range(len(points), num_queries):
         share = (index + 1) / (num_queries + 1)
         points.append((int(height * share), int(width * share)))
     return points
 
 
-def _inmost(mask: np.ndarray) -> tuple[int, int]:
+def inmost_pixel(mask: np.ndarray) -> tuple[int, int]:
     """Return the pixel of a mask that is furthest from its edge; the image's edge counts."""
     padded = np.pad(mask.astype(np.uint8), 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]

@@ -1,0 +1,125 @@
+"""Find the photos that a command names, and give the outputs of each a name of its own."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+# Looked for in folders; a photo that is named itself may have any suffix.
+PHOTO_SUFFIXES = (
+    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif",
+    ".tiff", ".webp",
+)  # fmt: skip
+_WILDCARDS = "*?["
+
+
+class PhotoFile(NamedTuple):
+    """A photo and the name of its outputs."""
+
+    path: Path
+    name: str  # with '/' for sub-folders; unique among the photos, without a suffix where it can be
+
+
+def find_photos(
+    inputs: Sequence[str | Path], leave_out: str | Path | None = None
+) -> list[PhotoFile]:
+    """Find photos in files, folders (with their sub-folders) and patterns.
+
+    The outputs of a photo are named after its path below the folder, or below the part of the
+    pattern before the first wildcard; without suffix, unless another photo has the same name then.
+    Where two inputs have a photo of one name, all names begin at the folder they have in common.
+
+    Args:
+        inputs: files, folders, and patterns (``*``, ``?``, ``[...]``, ``**`` for sub-folders).
+        leave_out: a folder that is not walked, because earlier outputs are there.
+
+    Returns:
+        The photos, sorted by name; each file once.
+
+    Raises:
+        FileNotFoundError: if an input is not there.
+        ValueError: if an input has no photo.
+    """
+    left_out = None if leave_out is None else os.path.realpath(leave_out)
+    found: dict[str, tuple[Path, Path]] = {}  # real path -> path, root
+    for item in inputs:
+        before = len(found)
+        duplicates = 0
+        for path, root in _expand(str(item), left_out):
+            key = os.path.realpath(path)
+            duplicates += key in found
+            found.setdefault(key, (path, root))
+        if len(found) == before and not duplicates:
+            raise ValueError(
+                f"There is no photo in '{item}': photos are files that end in "
+                f"{', '.join(PHOTO_SUFFIXES)} (a photo that is named itself may end in anything)."
+            )
+    return _named(list(found.values()))
+
+
+def _expand(item: str, left_out: str | None) -> Iterator[tuple[Path, Path]]:
+    """Give the photos of one input, each with the folder that its name starts from."""
+    path = Path(item)
+    if path.is_dir():
+        yield from ((photo, path) for photo in _walk(item, left_out))
+        return
+    if path.exists():
+        yield path, path.parent
+        return
+    if not any(sign in item for sign in _WILDCARDS):
+        raise FileNotFoundError(f"There is no photo or folder '{item}': mend the path.")
+    fixed = Path(item)
+    while any(sign in str(fixed) for sign in _WILDCARDS):
+        fixed = fixed.parent
+    for match in sorted(glob.glob(item, recursive=True)):
+        if os.path.isdir(match):
+            if "**" not in item:  # which has listed what is in the folders already
+                yield from ((photo, fixed) for photo in _walk(match, left_out))
+        elif _is_photo(match) and not _below(os.path.realpath(match), left_out):
+            yield Path(match), fixed
+
+
+def _is_photo(path: str) -> bool:
+    # macOS leaves '._x.jpg' beside x.jpg on foreign discs.
+    name = os.path.basename(path)
+    return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
+
+
+def _below(path: str, folder: str | None) -> bool:
+    return folder is not None and (path == folder or path.startswith(folder + os.sep))
+
+
+def _walk(folder: str, left_out: str | None) -> Iterator[Path]:
+    """Give the photos of a folder and its sub-folders; a link that leads back ends there."""
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen or _below(real, left_out):
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (Path(here, name) for name in sorted(files) if _is_photo(name))
+
+
+def _named(found: Sequence[tuple[Path, Path]]) -> list[PhotoFile]:
+    full = [path.relative_to(root).as_posix() for path, root in found]
+    if len(set(full)) < len(full):
+        paths = [os.path.abspath(path) for path, _ in found]
+        common = os.path.commonpath([os.path.dirname(path) for path in paths])
+        full = [Path(os.path.relpath(path, common)).as_posix() for path in paths]
+    names = [str(Path(name).with_suffix("").as_posix()) for name in full]
+    while True:
+        count = Counter(names)
+        unique = [
+            name if count[name] == 1 else whole for name, whole in zip(names, full, strict=True)
+        ]
+        if unique == names:
+            break
+        names = unique
+    photos = [PhotoFile(path, name) for (path, _), name in zip(found, names, strict=True)]
+    return sorted(photos, key=lambda photo: photo.name)
