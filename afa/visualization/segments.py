@@ -46,8 +46,9 @@ def draw_segments(
         return picture
     picture = write_names(picture, _segment_names(shown, classes))
     areas = label_areas(label)
-    order = sorted(np.flatnonzero(areas[1:]) + 1, key=lambda value: -areas[value])
-    entries = [
+    found = [value for value in range(1, 256) if areas[value]]
+    order = sorted(found, key=lambda value: -int(areas[value]))
+    entries: list[tuple[str, Sequence[int] | None]] = [
         ("undecided", IGNORE_COLOR) if value == IGNORE_INDEX else (classes[value], palette[value])
         for value in order
     ]
@@ -61,16 +62,14 @@ def label_areas(label: np.ndarray) -> np.ndarray:
     return np.sum([np.bincount(strip.ravel(), minlength=256) for strip in strips], axis=0)
 
 
-def _draw_borders(
-    picture: np.ndarray, label: np.ndarray, palette: Sequence[Sequence[int]]
-) -> None:
+def _draw_borders(picture: np.ndarray, label: np.ndarray, palette: Sequence[Sequence[int]]) -> None:
     """Rim each segment with its full colour, and with white against its neighbours, in place."""
     borders = np.zeros(label.shape, np.uint8)
     borders[:, 1:] |= label[:, 1:] != label[:, :-1]
     borders[1:] |= label[1:] != label[:-1]
     width = max(1, round(max(label.shape) / 500))  # of the white line
     rim = (cv2.dilate(borders, np.ones((6 * width + 1,) * 2, np.uint8)) > 0) & (label != 0)
-    colors = np.zeros((256, 3), np.uint8)
+    colors: np.ndarray = np.zeros((256, 3), np.uint8)
     colors[: len(palette)] = palette
     colors[IGNORE_INDEX] = IGNORE_COLOR
     picture[rim] = colors[label[rim]]
