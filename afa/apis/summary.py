@@ -65,13 +65,17 @@ def _title(title: str, metrics: Mapping[str, float]) -> str:
 
 
 def write_picture(path: str | Path, image: np.ndarray) -> None:
-    """Write an RGB picture as PNG.
+    """Write an RGB picture as PNG or JPEG.
 
     Raises:
+        ValueError: if the file's name ends in anything else.
         OSError: if the file cannot be written.
     """
-    done, encoded = cv2.imencode(".png", image[..., ::-1])
-    assert done, "OpenCV could not encode a PNG"
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(f"A picture is written as .png or .jpg, got '{path}'.")
+    done, encoded = cv2.imencode(suffix, image[..., ::-1])
+    assert done, f"OpenCV could not encode a {suffix}"
     write_bytes(path, encoded.tobytes())
 
 
