@@ -66,7 +66,7 @@ def show_progress(done: int, total: int, unit: str) -> None:
     """
     if sys.stdout.isatty():
         print(f"\r{done}/{total} {unit}", end="" if done < total else "\n", flush=True)
-    elif done == total or done % max(1, total // 10) == 0:
+    elif 10 * done // total > 10 * (done - 1) // total:
         print(f"{done}/{total} {unit}", flush=True)
 
 

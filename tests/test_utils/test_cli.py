@@ -46,7 +46,7 @@ def test_progress_is_a_few_lines_in_a_file_and_one_on_a_terminal(capsys, monkeyp
         return capsys.readouterr().out
 
     lines = show().splitlines()
-    assert len(lines) == 13 and lines[0] == "2/25 images" and lines[-1] == "25/25 images"
+    assert len(lines) == 10 and lines[0] == "3/25 images" and lines[-1] == "25/25 images"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     text = show()
     assert text.count("\r") == 25 and text.count("\n") == 1 and text.endswith("25/25 images\n")
