@@ -1,7 +1,8 @@
 """Image classifier whose weights give class activation maps.
 
 Zhou et al., CVPR 2016; global max pooling as in AFA (Ru et al., CVPR 2022), section 4.3, where
-average and top-k pooling are the ablation. B images, K foreground classes, h w tokens.
+average and top-k pooling are the ablation. AffinityNet (Ahn & Kwak, CVPR 2018) pools by average.
+B images, K foreground classes, h w tokens.
 """
 
 import torch.nn.functional as F
@@ -28,6 +29,10 @@ class CAMHead(BaseModule):
         loss_weight: factor of the multi-label soft margin loss.
         bias: give the classifier a bias, which class maps leave out. The paper has none; from
             scratch it keeps "no class" out of the features, and so out of the maps.
+        dropout_ratio: share of the channels dropped before the pooling, in [0, 1); class maps drop
+            nothing. 0.5 in AffinityNet's program.
+        hidden_channels: None, or channels of a 3x3 convolution and ReLU in front of everything:
+            512 in AffinityNet's paper; its program has none.
         init_cfg: mmengine initialisation.
 
     Raises:
@@ -42,6 +47,8 @@ class CAMHead(BaseModule):
         topk: float = 0.25,
         loss_weight: float = 1.0,
         bias: bool = False,
+        dropout_ratio: float = 0.0,
+        hidden_channels: int | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type="Normal", layer="Conv2d", std=0.01))
@@ -54,10 +61,21 @@ class CAMHead(BaseModule):
             )
         if not 0 < topk <= 1:
             raise ValueError(f"CAMHead: topk is a share of the tokens in (0, 1], got {topk}")
+        if not 0 <= dropout_ratio < 1:
+            raise ValueError(f"CAMHead: dropout_ratio is a share in [0, 1), got {dropout_ratio}")
         self.pooling = pooling
         self.topk = topk
         self.loss_weight = loss_weight
+        self.dropout = nn.Dropout2d(dropout_ratio)
+        self.hidden = None
+        if hidden_channels is not None:
+            self.hidden = nn.Sequential(nn.Conv2d(in_channels, hidden_channels, 3, 1, 1), nn.ReLU())
+            in_channels = hidden_channels
         self.classifier = nn.Conv2d(in_channels, num_classes - 1, 1, bias=bias)
+
+    def embed(self, feat: Tensor) -> Tensor:
+        """Give the features that are classified, (B, C', h, w), for features (B, C, h, w)."""
+        return feat if self.hidden is None else self.hidden(feat)
 
     def pool(self, feat: Tensor) -> Tensor:
         """Pool (B, C, h, w) features over the tokens to (B, C, 1, 1)."""
@@ -73,13 +91,14 @@ class CAMHead(BaseModule):
 
     def forward(self, feat: Tensor) -> Tensor:
         """Give class logits (B, K) for features (B, C, h, w)."""
+        feat = self.dropout(self.embed(feat))
         if self.pooling == "map":
             return self.classifier(feat).flatten(2).amax(dim=2)
         return self.classifier(self.pool(feat)).flatten(1)
 
     def class_maps(self, feat: Tensor) -> Tensor:
         """Give raw class maps (B, K, h, w), before ReLU, for features (B, C, h, w)."""
-        return F.conv2d(feat, self.classifier.weight)
+        return F.conv2d(self.embed(feat), self.classifier.weight)
 
     def loss(self, cls_logits: Tensor, labels: Tensor) -> Tensor:
         """Multi-label soft margin loss of logits (B, K) and multi-hot labels (B, K)."""

@@ -3,8 +3,9 @@
 B images, K foreground classes, M the largest number of present classes in the batch, H W pixels,
 h w tokens.
 
-Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016; the scales, the
-mirror and the normalisation are those of AFA (Ru et al., CVPR 2022), section 3.1. Different from
+Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016; by default the
+scales, the mirror and the normalisation are those of AFA (Ru et al., CVPR 2022), section 3.1; those
+of AffinityNet (Ahn & Kwak, CVPR 2018) are `mirror='sum'` and `subtract_min=False`. Different from
 the AFA program: only the encoder runs, and only present classes are resized and summed.
 """
 
@@ -13,6 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+MIRRORS = ("max", "sum")
 
 
 def present_classes(labels: Tensor) -> Tensor:
@@ -46,17 +49,20 @@ def pack_present(cams: Tensor, class_idx: Tensor) -> Tensor:
     return cams.gather(1, index) * (class_idx >= 0).view(B, M, 1, 1)
 
 
-def normalize_cams(cams: Tensor, eps: float = 1e-5) -> Tensor:
+def normalize_cams(cams: Tensor, eps: float = 1e-5, subtract_min: bool = True) -> Tensor:
     """Bring every map to 0..1: subtract its minimum, then divide by its maximum.
 
     Args:
         cams: (B, M, H, W) non-negative maps.
         eps: added to the maximum, so that an empty map stays 0.
+        subtract_min: False to divide by the maximum only (AffinityNet), so that a class that is
+            seen everywhere keeps its score everywhere.
 
     Returns:
         (B, M, H, W) in [0, 1).
     """
-    cams = cams - cams.amin(dim=(2, 3), keepdim=True)
+    if subtract_min:
+        cams = cams - cams.amin(dim=(2, 3), keepdim=True)
     return cams / (cams.amax(dim=(2, 3), keepdim=True) + eps)
 
 
@@ -79,6 +85,8 @@ def multi_scale_cams(
     images: Tensor,
     class_idx: Tensor,
     scales: Sequence[float] = (1.0, 0.5, 1.5),
+    mirror: str = "max",
+    subtract_min: bool = True,
 ) -> Tensor:
     """Compute the CAMs of the present classes over scales and mirror images.
 
@@ -91,20 +99,26 @@ def multi_scale_cams(
         images: (B, 3, H, W) network inputs.
         class_idx: (B, M) as :func:`present_classes` gives it.
         scales: factors of the input size.
+        mirror: ``'max'`` (AFA), or ``'sum'`` of both after ReLU (AffinityNet).
+        subtract_min: as in :func:`normalize_cams`.
 
     Returns:
         (B, M, H, W) float32 in [0, 1).
+
+    Raises:
+        ValueError: if ``mirror`` is unknown.
     """
+    if mirror not in MIRRORS:
+        raise ValueError(f"mirror must be one of {MIRRORS}, got {mirror!r}")
     total = images.new_zeros((*class_idx.shape, *images.shape[2:]), dtype=torch.float32)
     if class_idx.shape[1] == 0:
         return total
     for scale in scales:
         scaled = resize_images(images, scale)
         raw, mirrored = class_maps(torch.cat([scaled, scaled.flip(3)]), scale).float().chunk(2)
-        maps = torch.maximum(
-            pack_present(raw, class_idx), pack_present(mirrored.flip(3), class_idx)
-        )
+        plain, back = pack_present(raw, class_idx), pack_present(mirrored.flip(3), class_idx)
+        maps = torch.maximum(plain, back) if mirror == "max" else plain.relu() + back.relu()
         total += F.interpolate(
             maps.relu(), size=images.shape[2:], mode="bilinear", align_corners=False
         )
-    return normalize_cams(total)
+    return normalize_cams(total, subtract_min=subtract_min)

@@ -48,6 +48,28 @@ def test_average_of_the_class_maps_is_the_logit_of_average_pooling():
     torch.testing.assert_close(head.class_maps(feat).mean(dim=(2, 3)), head(feat))
 
 
+def test_hidden_convolution_stands_before_pooling_and_maps():
+    head = CAMHead(2, 3, pooling="avg", hidden_channels=1)
+    head.classifier.weight.data = torch.tensor([1.0, -2.0]).view(2, 1, 1, 1)
+    kernel = torch.zeros(1, 2, 3, 3)
+    kernel[0, 0, 1, 2] = 1.0  # the token to the right of the first channel
+    head.hidden[0].weight.data, head.hidden[0].bias.data = kernel, torch.tensor([-1.0])
+    # Channel 0 is 1 5 / 3 7: shifted to the left 5 0 / 7 0, minus 1, ReLU: 4 0 / 6 0.
+    assert head.embed(FEAT).tolist() == [[[[4, 0], [6, 0]]]]
+    assert head(FEAT).tolist() == [[2.5, -5]]
+    assert head.class_maps(FEAT).tolist() == [[[[4, 0], [6, 0]], [[-8, 0], [-12, 0]]]]
+
+
+def test_dropout_drops_whole_channels_in_training_and_never_in_maps():
+    head = CAMHead(64, 2, pooling="avg", dropout_ratio=0.5)
+    head.classifier.weight.data.fill_(1.0)
+    feat = torch.ones(1, 64, 2, 2)
+    assert torch.equal(head.class_maps(feat), torch.full((1, 1, 2, 2), 64.0))
+    kept = head(feat).item() / 2  # what is kept is doubled
+    assert kept == int(kept) and 16 < kept < 48
+    assert head.eval()(feat).item() == 64
+
+
 def test_gradient_of_max_pooling_reaches_the_largest_token_only():
     feat = FEAT.clone().requires_grad_()
     _head()(feat)[0, 0].backward()

@@ -52,6 +52,14 @@ def test_normalize_cams_by_hand():
     torch.testing.assert_close(normalize_cams(cams), torch.tensor(expected), atol=2e-6, rtol=0)
 
 
+def test_dividing_by_the_maximum_only_by_hand():
+    cams = torch.tensor([[[[2.0, 4.0], [6.0, 10.0]], [[3.0, 3.0], [3.0, 3.0]], [[0.0] * 2] * 2]])
+    expected = [[[[0.2, 0.4], [0.6, 1.0]], [[1, 1], [1, 1]], [[0, 0], [0, 0]]]]
+    torch.testing.assert_close(
+        normalize_cams(cams, subtract_min=False), torch.tensor(expected), atol=4e-6, rtol=0
+    )
+
+
 def test_sizes():
     assert scale_size((128, 96), 1.5) == (192, 144)
     assert scale_size((1, 3), 0.1) == (1, 1)
@@ -92,6 +100,35 @@ def test_multi_scale_cams_is_the_formula():
     expected = _cams_by_loop(class_maps, images, [[1, 4], [0, 2]], (1.0, 0.5, 1.5))
     torch.testing.assert_close(cams, expected)
     assert cams.min() >= 0 and cams.max() < 1
+
+
+def test_summed_mirror_images_and_maximum_only_are_the_formula():
+    """AffinityNet: sum over scales and mirror of resized ReLU maps, divided by the maximum."""
+    weight = torch.randn(3, 3, 3, 3)
+
+    def class_maps(images, scale):
+        return F.conv2d(images, weight, stride=2, padding=1) + scale
+
+    images, scales = torch.randn(1, 3, 8, 12), (1.0, 0.5, 1.5, 2.0)
+    cams = multi_scale_cams(
+        class_maps, images, torch.tensor([[0, 2]]), scales, mirror="sum", subtract_min=False
+    )
+    for m, k in enumerate((0, 2)):
+        summed = torch.zeros(8, 12)
+        for scale in scales:
+            size = (round(8 * scale), round(12 * scale))
+            small = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+            for flipped in (False, True):
+                view = class_maps(small.flip(3) if flipped else small, scale)[:, k : k + 1]
+                view = (view.flip(3) if flipped else view).clamp(min=0)
+                big = F.interpolate(view, size=(8, 12), mode="bilinear", align_corners=False)
+                summed += big[0, 0]
+        torch.testing.assert_close(cams[0, m], summed / (summed.max() + 1e-5))
+
+
+def test_unknown_way_with_the_mirror_image():
+    with pytest.raises(ValueError, match=r"mirror must be one of \('max', 'sum'\), got 'mean'"):
+        multi_scale_cams(None, torch.rand(1, 3, 2, 2), torch.tensor([[0]]), mirror="mean")
 
 
 def test_mirror_image_is_mirrored_back_and_the_larger_value_counts():
