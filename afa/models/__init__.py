@@ -4,21 +4,29 @@ from afa.utils.quiet import import_mmseg_quietly
 
 import_mmseg_quietly()
 
-from afa.models.affinity_heads import AttentionAffinityHead  # noqa: E402
+from afa.models.affinity_heads import AttentionAffinityHead, FeatureAffinityHead  # noqa: E402
 from afa.models.backbones import MiTAttn  # noqa: E402
 from afa.models.cls_heads import CAMHead  # noqa: E402
-from afa.models.losses import AffinityLoss, BalancedCrossEntropyLoss, DenseEnergyLoss  # noqa: E402
+from afa.models.losses import (  # noqa: E402
+    AffinityLoss,
+    BalancedCrossEntropyLoss,
+    DenseEnergyLoss,
+    PairAffinityLoss,
+)
 from afa.models.refiners import PAR, DenseCRF  # noqa: E402
-from afa.models.segmentors import AFA  # noqa: E402
+from afa.models.segmentors import AFA, AffinityNet  # noqa: E402
 
 __all__ = [
     "AFA",
     "PAR",
     "AffinityLoss",
+    "AffinityNet",
     "AttentionAffinityHead",
     "BalancedCrossEntropyLoss",
     "CAMHead",
     "DenseCRF",
     "DenseEnergyLoss",
+    "FeatureAffinityHead",
     "MiTAttn",
+    "PairAffinityLoss",
 ]

@@ -1,5 +1,6 @@
 """Segmentors: the order in which the pieces of a method run."""
 
 from afa.models.segmentors.afa import AFA
+from afa.models.segmentors.affinity_net import AffinityNet
 
-__all__ = ["AFA"]
+__all__ = ["AFA", "AffinityNet"]

@@ -9,10 +9,17 @@ from afa.models.utils.cam import (
     resize_images,
     scale_size,
 )
+from afa.models.utils.pair_affinity import (
+    pair_affinity,
+    pair_distances,
+    pair_label,
+    pair_offsets,
+)
 from afa.models.utils.pseudo_label import (
     ignore_outside,
     labels_from_masks,
     merge_thresholds,
+    power_background,
     pseudo_label,
     refined_label,
     soft_masks,
@@ -21,6 +28,7 @@ from afa.models.utils.random_walk import random_walk
 from afa.models.utils.reduce import global_mean
 from afa.models.utils.soft_maps import KINDS, SoftMaps
 from afa.models.utils.strips import cut_padding, resize_strips
+from afa.models.utils.transition import transition_weights, windowed_random_walk
 
 __all__ = [
     "KINDS",
@@ -35,6 +43,11 @@ __all__ = [
     "multi_scale_cams",
     "normalize_cams",
     "pack_present",
+    "pair_affinity",
+    "pair_distances",
+    "pair_label",
+    "pair_offsets",
+    "power_background",
     "present_classes",
     "pseudo_label",
     "radius_mask",
@@ -44,4 +57,6 @@ __all__ = [
     "resize_strips",
     "scale_size",
     "soft_masks",
+    "transition_weights",
+    "windowed_random_walk",
 ]

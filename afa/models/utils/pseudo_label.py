@@ -32,6 +32,28 @@ def soft_masks(cams: Tensor, class_idx: Tensor, bkg_score: float) -> Tensor:
     return scores.masked_fill(absent[:, :, None, None], float("-inf")).softmax(dim=1)
 
 
+def power_background(cams: Tensor, alpha: float) -> Tensor:
+    """Score the background by what the CAMs leave, (1 - max over classes) to the power alpha.
+
+    AffinityNet (Ahn and Kwak, CVPR 2018): a low alpha makes much background, so that what remains
+    foreground is sure; a high one little, so that what is background is sure.
+
+    Args:
+        cams: (B, M, H, W) in 0..1, 0 for a class that is not there; M may be 0.
+        alpha: exponent, above 0. In the paper 4, 16 and 24; in the released program 4, 16 and 32.
+
+    Returns:
+        (B, 1, H, W) in 0..1, 1 where an image has no class.
+
+    Raises:
+        ValueError: if alpha is not above 0.
+    """
+    if alpha <= 0:
+        raise ValueError(f"alpha, the exponent of the background, must be above 0, got {alpha}")
+    best = F.pad(cams, (0, 0, 0, 0, 1, 0)).amax(dim=1, keepdim=True)
+    return (1 - best).clamp(min=0) ** alpha
+
+
 def labels_from_masks(masks: Tensor, class_idx: Tensor) -> Tensor:
     """Take the class with the largest mask at each pixel.
 

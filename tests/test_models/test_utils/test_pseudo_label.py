@@ -7,6 +7,7 @@ from afa.models.utils import (
     ignore_outside,
     labels_from_masks,
     merge_thresholds,
+    power_background,
     pseudo_label,
     refined_label,
     soft_masks,
@@ -126,3 +127,35 @@ def test_refining_both_thresholds_at_once_equals_refining_each():
 
 def test_size_of_the_label():
     assert pseudo_label(torch.rand(1, 1, 2, 2), torch.tensor([[0]]), size=(5, 3)).shape == (1, 5, 3)
+
+
+@pytest.mark.parametrize("alpha", [4, 16, 24, 32, 0.5])
+def test_power_background_is_the_formula(alpha):
+    cams = torch.rand(2, 3, 4, 5)
+    background = power_background(cams, alpha)
+    assert background.shape == (2, 1, 4, 5)
+    for b in range(2):
+        for y in range(4):
+            for x in range(5):
+                best = max(float(cams[b, m, y, x]) for m in range(3))
+                expected = (1 - best) ** alpha
+                assert background[b, 0, y, x].item() == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+def test_power_background_by_hand():
+    cams = torch.tensor([[[[0.5, 0.0, 1.0]], [[0.2, 0.0, 0.3]]]])
+    torch.testing.assert_close(power_background(cams, 4), torch.tensor([[[[0.0625, 1.0, 0.0]]]]))
+
+
+def test_power_background_without_a_class_is_one():
+    assert power_background(torch.zeros(2, 0, 3, 3), 16).eq(1).all()
+    assert power_background(torch.zeros(2, 2, 3, 3), 16).eq(1).all()
+
+
+def test_power_background_of_a_map_above_one_is_zero():
+    assert power_background(torch.full((1, 1, 1, 1), 1.0000001), 0.5).item() == 0
+
+
+def test_power_background_wants_an_exponent():
+    with pytest.raises(ValueError, match=r"alpha.* above 0, got 0"):
+        power_background(torch.zeros(1, 1, 2, 2), 0)
