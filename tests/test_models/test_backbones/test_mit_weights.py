@@ -2,8 +2,12 @@ import re
 
 import pytest
 import torch
+from mmengine.runner import save_checkpoint
+from mmengine.runner.checkpoint import weights_to_cpu
 from mmseg.models.backbones import MixVisionTransformer
+from safetensors.torch import save_file
 from torch import nn
+from toy_afa import make_afa
 
 from afa.models.backbones import MiTAttn, mit_weights, pretrained
 from afa.models.backbones.mit_weights import (
@@ -46,6 +50,37 @@ def to_huggingface(state, prefix="segformer.encoder."):
             out[prefix + key.replace("attn.kv", "attention.self.value")] = value[half:]
         else:
             out[prefix + key] = value
+    return out
+
+
+MMSEG_BLOCK = {
+    ".mlp.fc1.": ".ffn.layers.0.",
+    ".mlp.dwconv.dwconv.": ".ffn.layers.1.",
+    ".mlp.fc2.": ".ffn.layers.4.",
+    ".attn.proj.": ".attn.attn.out_proj.",
+}
+
+
+def to_mmseg(state, prefix="backbone."):
+    """Name official weights as mmseg's MixVisionTransformer does."""
+    out = {}
+    for key, value in state.items():
+        if ".attn.kv." in key:
+            continue  # goes with q
+        if ".attn.q." in key:
+            value = torch.cat([value, state[key.replace(".q.", ".kv.")]])
+            key = key.replace(".attn.q.", ".attn.attn.in_proj_")
+        key = re.sub(
+            r"^patch_embed(\d)\.proj", lambda m: f"layers.{int(m[1]) - 1}.0.projection", key
+        )
+        key = re.sub(r"^patch_embed(\d)\.norm", lambda m: f"layers.{int(m[1]) - 1}.0.norm", key)
+        key = re.sub(r"^norm(\d)", lambda m: f"layers.{int(m[1]) - 1}.2", key)
+        key = re.sub(r"^block(\d)", lambda m: f"layers.{int(m[1]) - 1}.1", key)
+        for old, new in MMSEG_BLOCK.items():
+            key = key.replace(old, new)
+        if key.endswith((".ffn.layers.0.weight", ".ffn.layers.4.weight")):
+            value = value[:, :, None, None]  # linear layer -> 1x1 convolution
+        out[prefix + key] = value
     return out
 
 
@@ -206,13 +241,54 @@ def test_what_is_no_mix_transformer_is_said(state, message):
         convert_mit_state_dict(state)
 
 
-def test_pretrained_reads_every_layout(official, tmp_path):
-    for name, state in {"official": official, "hf": to_huggingface(official)}.items():
-        path = tmp_path / f"{name}.pth"
-        torch.save({"state_dict": state}, path)
-        model = MiTAttn("b0", init_cfg={"type": "Pretrained", "checkpoint": str(path)})
-        model.init_weights()
-        assert_same(model.state_dict(), official)
+def our_checkpoint(official, path):
+    """Write what mmengine writes for a whole AFA model whose backbone has these weights."""
+    model = make_afa()
+    model.backbone.load_state_dict(official)
+    save_checkpoint(
+        {"state_dict": weights_to_cpu(model.state_dict()), "meta": {"iter": 7}, "optimizer": {}},
+        str(path),
+    )
+
+
+def authors_checkpoint(official):
+    """Name weights as the AFA authors' program does, heads included (of any size)."""
+    state = {f"module.encoder.{k}": v for k, v in official.items()}
+    heads = ("decoder.linear_pred.weight", "attn_proj.weight", "classifier.weight")
+    return state | {f"module.{name}": torch.ones(1) for name in heads}
+
+
+LAYOUTS = {
+    "segformer.pth": lambda state: state | {"head.weight": torch.ones(1000, 256)},
+    "mmseg_backbone.pth": lambda state: {"state_dict": to_mmseg(state, ""), "meta": {}},
+    "mmseg_model.pth": lambda state: {
+        "state_dict": to_mmseg(state) | {"decode_head.conv_seg.weight": torch.ones(19, 256, 1, 1)}
+    },
+    "huggingface.bin": lambda state: to_huggingface(state) | {"classifier.bias": torch.ones(9)},
+    "huggingface.safetensors": to_huggingface,
+    "authors.pth": authors_checkpoint,
+    "ours.pth": None,
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_init_cfg_reads_every_layout(official, name, tmp_path):
+    path = tmp_path / name
+    if name == "ours.pth":
+        our_checkpoint(official, path)
+    elif name.endswith(".safetensors"):
+        save_file({k: v.contiguous() for k, v in LAYOUTS[name](official).items()}, path)
+    else:
+        torch.save(LAYOUTS[name](official), path)
+    model = MiTAttn("b0", init_cfg={"type": "Pretrained", "checkpoint": str(path)})
+    model.init_weights()
+    assert_same(model.state_dict(), official)
+
+
+def test_made_up_mmseg_names_are_those_of_mmseg(official):
+    theirs = MixVisionTransformer(embed_dims=32, num_heads=[1, 2, 5, 8], num_layers=[2, 2, 2, 2])
+    shapes = {k: v.shape for k, v in to_mmseg(official, "").items()}
+    assert shapes == {k: v.shape for k, v in theirs.state_dict().items()}
 
 
 def test_pretrained_names_the_file_that_does_not_fit(tmp_path):
