@@ -19,10 +19,11 @@ import afa
 from afa.apis.summary import device_name, draw_sheet, write_picture
 from afa.datasets.shapes_writer import write_shapes
 from afa.engine.config import load_config
-from afa.engine.hooks.console_progress_hook import FIGURES, ConsoleProgressHook, time_text
+from afa.engine.hooks.console_progress_hook import FIGURES, ConsoleProgressHook
 from afa.engine.runner import build_runner
 from afa.utils.environment import collect_versions
 from afa.utils.files import write_json
+from afa.utils.progress import time_text
 
 ROOT = Path(afa.__file__).resolve().parent.parent
 CONFIG_PATTERN = "configs/afa/afa_mit-b0_1xb*_shapes-*.py"

@@ -11,6 +11,7 @@ from mmseg.registry import HOOKS
 
 from afa.engine.hooks.phase_hook import PhaseHook
 from afa.engine.log_processor import peak_memory_mb
+from afa.utils.progress import time_text
 
 # Key of a metric -> what people call it.
 FIGURES = {
@@ -22,17 +23,6 @@ FIGURES = {
 }
 # Time of an iteration, in units of one that trains the classifier only (Shapes, CPU).
 PHASE_COSTS = {"cls": 1.0, "pseudo": 3.5, "propagated": 4.3}
-
-
-def time_text(seconds: float) -> str:
-    """Write a duration as people say it: '2 min 10 s'."""
-    seconds = max(0, round(seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, rest = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _say(text: str) -> None:

@@ -4,7 +4,6 @@ import pytest
 
 from afa.engine.hooks import ConsoleProgressHook, PhaseHook
 from afa.engine.hooks import console_progress_hook as module
-from afa.engine.hooks.console_progress_hook import time_text
 
 
 @pytest.fixture
@@ -25,14 +24,6 @@ def _runner(hooks=(), max_iters=8):
         val_dataloader=range(6),
         test_dataloader=range(4),
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-1, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (130, "2 min 10 s"), (7500, "2 h 5 min")],
-)
-def test_time_text(seconds, text):
-    assert time_text(seconds) == text
 
 
 def _train(hook, runner, clock, seconds_each):

@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from afa.datasets.maps_npz import is_whole_maps, read_maps, write_maps
+from afa.utils.maps_npz import is_whole_maps, read_maps, write_maps
 
 
 def test_what_is_written_is_read_to_half_a_step(tmp_path):

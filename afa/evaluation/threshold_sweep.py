@@ -1,0 +1,128 @@
+"""How good label maps are at each background score.
+
+T background scores, C classes with the background. What each image adds is kept in a file of its
+own, so that a run which was stopped ends with the figures of one in one piece.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afa.evaluation.label_figures import label_figures
+from afa.utils.files import write_bytes
+
+MAX_SCORES = 1000
+_BROKEN = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def sweep_scores(low: float, high: float, step: float) -> list[float]:
+    """List the background scores of a sweep, both ends included.
+
+    Args:
+        low: First score, 0 or more.
+        high: Last score at most.
+        step: Distance of the scores.
+
+    Returns:
+        Scores, rounded to six digits.
+
+    Raises:
+        ValueError: If there is no score in the range, or far too many.
+    """
+    if not (0 <= low <= high and step > 0) or (high - low) / step >= MAX_SCORES:
+        raise ValueError(
+            f"A sweep needs 0 <= LOW <= HIGH and a STEP above 0 with at most {MAX_SCORES} scores, "
+            f"got {low}, {high} and {step}: use e.g. 0.05 0.95 0.05."
+        )
+    count = int((high - low) / step + 1e-6) + 1
+    return [round(low + i * step, 6) for i in range(count)]
+
+
+def write_counts(path: str | Path, scores: Sequence[float], counts: Tensor) -> None:
+    """Write what an image counts at each score; the file is there whole or not at all.
+
+    Args:
+        path: The file (``.npz``); its folder must be there.
+        scores: T background scores.
+        counts: (T, C, C + 1) of :func:`confusion_matrix`; an image has few classes, so that only
+            what is not 0 is written.
+    """
+    places = counts.nonzero()
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        scores=np.array(scores, dtype=np.float64),
+        shape=np.array(counts.shape, dtype=np.int64),
+        places=places.numpy().astype(np.int32),
+        pixels=counts[tuple(places.T)].numpy(),
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def read_counts(path: str | Path, scores: Sequence[float]) -> Tensor | None:
+    """Read what an image counts at each score.
+
+    Args:
+        path: The file.
+        scores: The background scores that are wanted.
+
+    Returns:
+        (T, C, C + 1) int64; None where the file is missing, broken, or made with other scores.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if file["scores"].tolist() != list(scores):
+                return None
+            counts = np.zeros(file["shape"], dtype=np.int64)
+            counts[tuple(file["places"].T)] = file["pixels"]
+    except _BROKEN:
+        return None
+    return torch.from_numpy(counts)
+
+
+def sweep_rows(
+    counts: Tensor,
+    scores: Sequence[float],
+    classes: Sequence[str],
+    mean_over: Collection[str] | None = None,
+) -> list[dict[str, float]]:
+    """Give the figures at each score.
+
+    Args:
+        counts: (T, C, C + 1), summed over the set.
+        scores: T background scores.
+        classes: C names.
+        mean_over: Names of the classes that enter mIoU; None for all.
+
+    Returns:
+        One dict per score: ``bkg_thr``, ``mIoU``, the means of ``precision`` and ``recall`` over
+        the foreground (over-activation lowers the first, under-activation the second), and
+        ``IoU.<class>``.
+    """
+    rows = []
+    for score, matrix in zip(scores, counts, strict=True):
+        figures = label_figures(matrix, classes, mean_over)
+        row = {"bkg_thr": score, "mIoU": figures["mIoU"]}
+        names = [name for name in classes[1:] if mean_over is None or name in mean_over]
+        for column in ("precision", "recall"):
+            values = [figures[f"{column}.{name}"] for name in names]
+            known = [value for value in values if not math.isnan(value)]
+            row[column] = round(sum(known) / len(known), 2) if known else float("nan")
+        row.update({key: value for key, value in figures.items() if key.startswith("IoU.")})
+        rows.append(row)
+    return rows
+
+
+def best_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the row with the highest mIoU, the first of equal ones."""
+    return max(rows, key=lambda row: -1.0 if math.isnan(row["mIoU"]) else row["mIoU"])

@@ -1,0 +1,61 @@
+"""Draw the sweep over the background score."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Distinct for the colour-blind too (Okabe and Ito), and by their line style.
+_LINES = (
+    ("mIoU", "mIoU", "#0072b2", "-"),
+    ("IoU.background", "IoU of the background", "#555555", ":"),
+    ("precision", "mean precision, foreground", "#d55e00", "--"),
+    ("recall", "mean recall, foreground", "#009e73", "-."),
+)
+
+
+def sweep_plot(
+    rows: Sequence[Mapping[str, float]], title: str, used: Sequence[float] = ()
+) -> bytes:
+    """Draw mIoU, precision and recall over the background score.
+
+    Args:
+        rows: what :func:`afa.evaluation.threshold_sweep.sweep_rows` gives.
+        title: stands above the picture.
+        used: background scores that the written labels were made with.
+
+    Returns:
+        A PNG.
+    """
+    figure = Figure(figsize=(7.2, 4.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    scores = [row["bkg_thr"] for row in rows]
+    for key, name, color, style in _LINES:
+        if key in rows[0]:
+            width = 2.4 if key == "mIoU" else 1.3
+            axes.plot(scores, [row[key] for row in rows], style, color=color, lw=width, label=name)
+    known = [row for row in rows if row["mIoU"] == row["mIoU"]]
+    if known:
+        best = max(known, key=lambda row: row["mIoU"])
+        axes.plot(best["bkg_thr"], best["mIoU"], "o", color="#0072b2", ms=7)
+        axes.annotate(
+            f"best: {best['mIoU']:.1f} at {best['bkg_thr']:g}",
+            (best["bkg_thr"], best["mIoU"]),
+            xytext=(0, 9),
+            textcoords="offset points",
+            ha="center",
+            color="#0072b2",
+        )
+    for i, score in enumerate(used):
+        axes.axvline(score, color="#999999", lw=1, label=None if i else "labels written")
+    axes.set(title=title, xlabel="background score", ylabel="percent", ylim=(0, 104))
+    axes.set_xlim(min(scores), max(scores)) if len(scores) > 1 else None
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best", fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
