@@ -99,6 +99,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         self.loss_reg = None if loss_reg is None else MODELS.build(loss_reg)
         self.align_corners = self.decode_head.align_corners
         self.num_classes = self.decode_head.num_classes
+        self.refine_scale = self.train_cfg.refine_scale
         self.out_channels = self.decode_head.out_channels  # mmseg's SegTTAModel asks for it
         self.phase = "propagated"
 
@@ -118,13 +119,6 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         """Give segmentation logits (B, C, H, W) at the size of the inputs."""
         logits = self.decode_head(self.extract_feat(inputs))
         return self._resize(logits, inputs.shape[2:])
-
-    def rgb_images(self, inputs: Tensor) -> Tensor:
-        """Undo the normalisation: network inputs (B, 3, H, W) to RGB 0..255."""
-        mean = getattr(self.data_preprocessor, "mean", None)
-        if mean is None:
-            return inputs
-        return inputs * self.data_preprocessor.std + mean
 
     def affinity(self, attn: Tensor) -> Tensor:
         """Affinity (B, N, N) that the propagation spreads along, from attention logits."""
@@ -167,13 +161,17 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             encode(torch.cat([images, images.flip(3)]), cfg.propagation_scale)
         return cams, found.get("affinity"), found.get("grid")
 
-    def _refine(self, inputs: Tensor) -> Any:
-        """Give a function that refines masks along these images; its weights are computed once."""
-        if self.refiner is None:
-            return None
-        images = resize_images(self.rgb_images(inputs), self.train_cfg.refine_scale)
-        weights = self.refiner.weights(images)
-        return lambda masks: self.refiner.refine(masks, weights)
+    @property
+    def has_walk(self) -> bool:
+        """Whether the labels are propagated."""
+        return self.train_cfg.propagation is not None
+
+    def _cams_and_walk(
+        self, inputs: Tensor, class_idx: Tensor, with_walk: bool
+    ) -> tuple[Tensor, Any]:
+        """CAMs and the random walk, see :class:`SoftMapsMixin`."""
+        cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=with_walk)
+        return cams, self._propagate(affinity, grid) if with_walk else None
 
     def _propagate(self, affinity: Tensor, grid: tuple[int, int]) -> Any:
         """Give a function that resizes masks to the token grid and walks along the affinity."""
@@ -236,12 +234,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         Returns:
             ``loss_cls`` and, after the first phase, ``loss_seg``, ``loss_aff``, ``loss_reg``.
         """
-        if not all("gt_label" in sample for sample in data_samples):
-            raise ValueError(
-                "training needs the image labels of every photo (gt_label): give "
-                "train_dataloader.dataset an image_labels file or folder"
-            )
-        labels = torch.stack([sample.gt_label for sample in data_samples])
+        labels = self.image_labels(data_samples)
         if self.phase == "cls":
             feats = self.backbone(inputs)
             return dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
@@ -250,7 +243,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         losses = dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
         H, W = inputs.shape[2:]
         boxes = [sample.metainfo.get("img_box", (0, H, 0, W)) for sample in data_samples]
-        propagate = self.phase == "propagated" and self.train_cfg.propagation is not None
+        propagate = self.phase == "propagated" and self.has_walk
         made = self.make_labels(inputs, labels, boxes, propagate=propagate)
         seg_label = made["propagated"] if propagate else made["pseudo"]
 

@@ -14,7 +14,9 @@ from afa.models.utils import (
     cut_padding,
     present_classes,
     refined_label,
+    resize_images,
 )
+from afa.models.utils.pseudo_label import Refine
 
 # Kind of the soft masks -> field of the label map in the data sample.
 PRED_FIELDS = dict(cam="pred_cam", par="pred_par", affinity="pred_propagated")
@@ -23,23 +25,56 @@ PRED_FIELDS = dict(cam="pred_cam", par="pred_par", affinity="pred_propagated")
 class SoftMapsMixin:
     """Give a segmentor that has CAMs what every use of its labels needs.
 
-    The segmentor has ``compute_cams(inputs, class_idx, with_affinity)``, ``_refine(inputs)`` and
-    ``_propagate(affinity, grid)`` as :class:`AFA` has them, the module ``refiner`` (or None),
-    ``train_cfg.propagation``, ``test_cfg.bkg_thr`` and ``test_cfg.cls_thr``.
+    The segmentor has ``_cams_and_walk`` (below), the module ``refiner`` (or None), its
+    ``refine_scale`` (share of the resolution at which it runs), ``test_cfg.bkg_thr`` and
+    ``test_cfg.cls_thr``, and mmseg's ``data_preprocessor``.
     """
 
+    data_preprocessor: Any
     refiner: Any
-    train_cfg: Any
+    refine_scale: float
     test_cfg: Any
-    compute_cams: Any
-    _refine: Any
-    _propagate: Any
+
+    @property
+    def has_walk(self) -> bool:
+        """Whether the model spreads its CAMs by a random walk."""
+        return False
+
+    def _cams_and_walk(
+        self, inputs: Tensor, class_idx: Tensor, with_walk: bool
+    ) -> tuple[Tensor, Refine | None]:
+        """Give the CAMs (B, M, H, W) and, if asked for, a linear map of masks: the random walk."""
+        raise NotImplementedError
 
     @property
     def map_kinds(self) -> tuple[str, ...]:
         """Kinds of soft masks that this model makes, of ``KINDS``."""
-        has = dict(par=self.refiner is not None, affinity=self.train_cfg.propagation is not None)
+        has = dict(par=self.refiner is not None, affinity=self.has_walk)
         return tuple(kind for kind in KINDS if has.get(kind, True))
+
+    def image_labels(self, data_samples: Sequence[SegDataSample]) -> Tensor:
+        """Stack the image labels (B, K) that training needs; ValueError where there are none."""
+        if not all("gt_label" in sample for sample in data_samples):
+            raise ValueError(
+                "training needs the image labels of every photo (gt_label): give "
+                "train_dataloader.dataset an image_labels file or folder"
+            )
+        return torch.stack([sample.gt_label for sample in data_samples])
+
+    def rgb_images(self, inputs: Tensor) -> Tensor:
+        """Undo the normalisation: network inputs (B, 3, H, W) to RGB 0..255."""
+        mean = getattr(self.data_preprocessor, "mean", None)
+        if mean is None:
+            return inputs
+        return inputs * self.data_preprocessor.std + mean
+
+    def _refine(self, inputs: Tensor) -> Refine | None:
+        """Give a function that refines masks along these images; its weights are computed once."""
+        if self.refiner is None:
+            return None
+        images = resize_images(self.rgb_images(inputs), self.refine_scale)
+        weights = self.refiner.weights(images)
+        return lambda masks: self.refiner.refine(masks, weights)
 
     @torch.no_grad()
     def map_maker(
@@ -56,9 +91,8 @@ class SoftMapsMixin:
             The maker; its ``cams`` are (B, M, H, W).
         """
         propagate = "affinity" in kinds and "affinity" in self.map_kinds
-        cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=propagate)
+        cams, walk = self._cams_and_walk(inputs, class_idx, with_walk=propagate)
         refine = self._refine(inputs) if set(kinds) - {"cam"} else None
-        walk = self._propagate(affinity, grid) if propagate else None
         return SoftMaps(cams, class_idx, refine, walk)
 
     def soft_maps(
@@ -75,7 +109,8 @@ class SoftMapsMixin:
         Args:
             inputs: (B, 3, H, W) network inputs.
             scores: (B, K) probabilities of the classes, for images without ``gt_label``.
-            data_samples: with ``pred_sem_seg``, whose size the label maps get.
+            data_samples: with their metainfo; without ``ori_shape``, the label maps get the size
+                of the inputs.
         """
         predicted = (scores > self.test_cfg.cls_thr).float()
         labels = torch.stack(
@@ -93,6 +128,6 @@ class SoftMapsMixin:
                 label = refined_label(
                     cut_padding(soft[i : i + 1], inputs.shape[2:], padding),
                     class_idx[i : i + 1],
-                    sample.pred_sem_seg.shape,
+                    sample.metainfo.get("ori_shape", inputs.shape[2:])[:2],
                 )
                 sample.set_data({PRED_FIELDS[kind]: PixelData(data=label)})
