@@ -1,3 +1,4 @@
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ import torch
 from mmseg.models.decode_heads import SegformerHead
 from torch import nn
 from torch.nn import functional as F
+from toy_afa import make_afa, make_inputs
 
+from afa.engine.checkpoint_check import check_checkpoint
 from afa.models.backbones import MiTAttn
 from afa.utils import afa_official
 from afa.utils.afa_official import convert_afa_official, convert_file
@@ -193,3 +196,27 @@ def test_tool_answers_help_at_once_and_names_the_missing_file(tmp_path):
     assert failed.returncode == 2
     assert "no.pth does not exist" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_the_tool_makes_a_checkpoint_that_the_model_takes(head, theirs, tmp_path, monkeypatch):
+    source, target = tmp_path / "theirs.pth", tmp_path / "ours.pth"
+    torch.save({f"module.{k}": v for k, v in theirs.items()}, source)
+    monkeypatch.setattr(sys, "argv", [str(TOOL), str(source), str(target)])
+    runpy.run_path(str(TOOL), run_name="__main__")
+    model = make_afa(
+        decode_head__channels=E, decode_head__num_classes=C, cls_head__num_classes=C
+    ).eval()
+    checkpoint = load_state(target)
+    check_checkpoint(model, checkpoint, str(target))
+    model.load_state_dict(checkpoint["state_dict"])
+    backbone = MiTAttn("b0").eval()
+    backbone.load_state_dict(
+        {k.removeprefix("encoder."): theirs[k] for k in theirs if "encod" in k}
+    )
+    images = make_inputs(1)
+    with torch.no_grad():
+        feats = backbone(images)
+        tensors = model(images, mode="tensor")
+    torch.testing.assert_close(tensors["seg_logits"], head(feats), rtol=1e-4, atol=1e-4)
+    classifier = theirs["classifier.weight"]
+    torch.testing.assert_close(tensors["cam"], F.conv2d(feats[-1], classifier))
