@@ -5,8 +5,9 @@ from afa.utils.quiet import import_mmseg_quietly
 import_mmseg_quietly()
 
 from afa.models.affinity_heads import AttentionAffinityHead, FeatureAffinityHead  # noqa: E402
-from afa.models.backbones import MiTAttn  # noqa: E402
+from afa.models.backbones import MiTAttn, ResNet38, VGG16LargeFOV  # noqa: E402
 from afa.models.cls_heads import CAMHead  # noqa: E402
+from afa.models.decode_heads import DeepLabV2Head, LargeFOVHead, ResNet38SegHead  # noqa: E402
 from afa.models.losses import (  # noqa: E402
     AffinityLoss,
     BalancedCrossEntropyLoss,
@@ -14,7 +15,7 @@ from afa.models.losses import (  # noqa: E402
     PairAffinityLoss,
 )
 from afa.models.refiners import PAR, DenseCRF  # noqa: E402
-from afa.models.segmentors import AFA, AffinityNet  # noqa: E402
+from afa.models.segmentors import AFA, AffinityNet, MultiScaleTTA  # noqa: E402
 
 __all__ = [
     "AFA",
@@ -24,9 +25,15 @@ __all__ = [
     "AttentionAffinityHead",
     "BalancedCrossEntropyLoss",
     "CAMHead",
+    "DeepLabV2Head",
     "DenseCRF",
     "DenseEnergyLoss",
     "FeatureAffinityHead",
+    "LargeFOVHead",
     "MiTAttn",
+    "MultiScaleTTA",
     "PairAffinityLoss",
+    "ResNet38",
+    "ResNet38SegHead",
+    "VGG16LargeFOV",
 ]

@@ -2,5 +2,6 @@
 
 from afa.models.segmentors.afa import AFA
 from afa.models.segmentors.affinity_net import AffinityNet
+from afa.models.segmentors.multi_scale_tta import MultiScaleTTA
 
-__all__ = ["AFA", "AffinityNet"]
+__all__ = ["AFA", "AffinityNet", "MultiScaleTTA"]
