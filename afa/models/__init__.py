@@ -15,7 +15,7 @@ from afa.models.losses import (  # noqa: E402
     PairAffinityLoss,
 )
 from afa.models.refiners import PAR, DenseCRF  # noqa: E402
-from afa.models.segmentors import AFA, AffinityNet, MultiScaleTTA  # noqa: E402
+from afa.models.segmentors import AFA, AffinityNet, CAMClassifier, MultiScaleTTA  # noqa: E402
 
 __all__ = [
     "AFA",
@@ -24,6 +24,7 @@ __all__ = [
     "AffinityNet",
     "AttentionAffinityHead",
     "BalancedCrossEntropyLoss",
+    "CAMClassifier",
     "CAMHead",
     "DeepLabV2Head",
     "DenseCRF",

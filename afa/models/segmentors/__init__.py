@@ -2,6 +2,7 @@
 
 from afa.models.segmentors.afa import AFA
 from afa.models.segmentors.affinity_net import AffinityNet
+from afa.models.segmentors.cam_classifier import CAMClassifier
 from afa.models.segmentors.multi_scale_tta import MultiScaleTTA
 
-__all__ = ["AFA", "AffinityNet", "MultiScaleTTA"]
+__all__ = ["AFA", "AffinityNet", "CAMClassifier", "MultiScaleTTA"]
