@@ -93,13 +93,15 @@ def read_label_png(path: str | Path) -> np.ndarray:
         raise ValueError(f"Label map '{path}' is broken ({error}): replace it.") from error
 
 
-def is_whole_label_png(path: str | Path, height: int, width: int) -> bool:
+def is_whole_label_png(
+    path: str | Path, height: int | None = None, width: int | None = None
+) -> bool:
     """Tell whether a label map is there, of this size and not cut off, without decoding it.
 
     Args:
         path: The file.
-        height: Its rows.
-        width: Its columns.
+        height: Its rows; None for any number.
+        width: Its columns; None for any number.
 
     Returns:
         False too if the file is missing, no PNG, or holds colours where labels belong.
@@ -112,8 +114,8 @@ def is_whole_label_png(path: str | Path, height: int, width: int) -> bool:
         _check_header(header, path)
     except (OSError, ValueError):
         return False
-    sides = (int.from_bytes(header[start : start + 4], "big") for start in (20, 16))
-    return end == _PNG_END and tuple(sides) == (height, width)
+    rows, columns = (int.from_bytes(header[start : start + 4], "big") for start in (20, 16))
+    return end == _PNG_END and height in (None, rows) and width in (None, columns)
 
 
 def _check_header(data: bytes, path: str | Path) -> None:

@@ -108,9 +108,10 @@ def test_whole_means_there_of_this_size_and_not_cut_off(tmp_path):
     assert not is_whole_label_png(path, 2, 3)
     write_label_png(path, LABEL)
     assert is_whole_label_png(path, 2, 3) and not is_whole_label_png(path, 3, 2)
+    assert is_whole_label_png(path)
     data = path.read_bytes()
     for part in (data[:-1], data[:-12], data[:40], data[:10], b"", b"x" * 100):
         path.write_bytes(part)
-        assert not is_whole_label_png(path, 2, 3)
+        assert not is_whole_label_png(path, 2, 3) and not is_whole_label_png(path)
     Image.new("RGB", (3, 2)).save(path)
     assert not is_whole_label_png(path, 2, 3)
