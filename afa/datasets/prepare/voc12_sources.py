@@ -190,19 +190,21 @@ def find_missing(
         for folder, pattern in (("JPEGImages", "*.jpg"), ("Annotations", "*.xml"))
     )
     used = sorted({*lists["train_aug"], *lists["val"]})
-    masks = {
-        img_id
-        for img_id in used
-        if sources.target(img_id).is_file() or any(sources.mask_sources(img_id))
-    }
-    test = lists.get("test", ())
+    # SBD has masks of most VOC images too, but without VOC's ignored borders: no stand-in.
+    only_voc = set(lists["trainval"]) if sources.sbd is not None else set()
+    masks = {img_id for img_id in used if _has_mask(img_id, sources, img_id in only_voc)}
     kinds = {
         f"photos in '{sources.root / 'JPEGImages'}'": (used, photos),
         f"XML files in '{sources.root / 'Annotations'}'": (used, annotations),
-        f"masks in VOC's SegmentationClass and '{sources.sbd or sources.masks}'": (used, masks),
-        "test photos (VOC2012test.tar has them)": (test, photos),
+        f"masks in '{sources.root / 'SegmentationClass'}'": (sorted(only_voc), masks),
+        f"masks in '{sources.sbd or sources.masks}'": (
+            [img_id for img_id in used if img_id not in only_voc],
+            masks,
+        ),
+        "test photos (VOC2012test.tar has them)": (lists.get("test", ()), photos),
     }
-    faults, lacking = [], set()
+    faults: list[str] = []
+    lacking: set[str] = set()
     for kind, (wanted, there) in kinds.items():
         missing = [img_id for img_id in wanted if img_id not in there]
         if missing:
@@ -211,6 +213,11 @@ def find_missing(
             )
             lacking.update(missing)
     return faults, lacking
+
+
+def _has_mask(img_id: str, sources: VOC12Sources, only_voc: bool) -> bool:
+    names = (name for name, _ in sources.mask_sources(img_id))
+    return sources.target(img_id).is_file() or any(name != "SBD" or not only_voc for name in names)
 
 
 def _read_sbd_lists(sbd: Path) -> dict[str, list[str]]:

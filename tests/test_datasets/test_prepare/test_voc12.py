@@ -205,7 +205,7 @@ FAULTS = {
     ),
     "mat": (
         lambda t: (t.sbd / "cls" / "2008_000001.mat").unlink(),
-        "1 of 6 masks in VOC's SegmentationClass and ",
+        "1 of 2 masks in ",
     ),
     "photo": (
         lambda t: (t.voc / "JPEGImages" / "2008_000001.jpg").unlink(),

@@ -138,17 +138,34 @@ def test_each_kind_of_missing_file_is_told_with_the_first_ids(voc_tree):
     (voc_tree.sbd / "cls" / "2008_000001.mat").unlink()
     (voc_tree.sbd / "cls" / "2008_000002.mat").unlink()
     (voc_tree.sbd / "cls" / "2007_000001.mat").unlink()  # VOC has its mask
+    (voc_tree.voc / "SegmentationClass" / "2007_000004.png").unlink()  # SBD's is no stand-in
     faults, lacking = find_missing(derive_lists(voc_tree.sources()), voc_tree.sources())
     photos, annotations = voc_tree.voc / "JPEGImages", voc_tree.voc / "Annotations"
     assert faults == [
         f"1 of 6 photos in '{photos}' are missing: 2007_000001.",
         f"1 of 6 XML files in '{annotations}' are missing: 2007_000003.",
-        f"2 of 6 masks in VOC's SegmentationClass and '{voc_tree.sbd}' are missing: "
-        "2008_000001, 2008_000002.",
+        f"1 of 4 masks in '{voc_tree.voc / 'SegmentationClass'}' are missing: 2007_000004.",
+        f"2 of 2 masks in '{voc_tree.sbd}' are missing: 2008_000001, 2008_000002.",
         "1 of 1 test photos (VOC2012test.tar has them) are missing: 2009_000009.",
     ]
-    ids = {"2007_000001", "2009_000009", "2007_000003", "2008_000001", "2008_000002"}
-    assert lacking == ids
+    assert lacking == {
+        *("2007_000001", "2007_000003", "2007_000004"),
+        *("2008_000001", "2008_000002", "2009_000009"),
+    }
+
+
+def test_ready_masks_stand_in_for_those_of_voc(voc_tree):
+    ready = voc_tree.folder / "ready"
+    ready.mkdir()
+    (voc_tree.voc / "SegmentationClass" / "2007_000004.png").unlink()
+    for img_id in ("2007_000004", "2008_000001"):
+        (ready / f"{img_id}.png").touch()
+    sources = voc_tree.sources(masks=ready)
+    lists = derive_lists(voc_tree.sources())
+    assert find_missing(lists, sources) == (
+        [f"1 of 6 masks in '{ready}' are missing: 2008_000002."],
+        {"2008_000002"},
+    )
 
 
 def test_a_mask_that_is_there_needs_no_source(voc_tree):
@@ -160,6 +177,6 @@ def test_a_mask_that_is_there_needs_no_source(voc_tree):
 
 def test_only_the_first_ids_are_named(voc_tree):
     ids = [f"2010_{number:06d}" for number in range(7)]
-    faults, lacking = find_missing(dict(train_aug=ids, val=[]), voc_tree.sources())
+    faults, lacking = find_missing(dict(train_aug=ids, val=[], trainval=[]), voc_tree.sources())
     assert faults[0].endswith("are missing: " + ", ".join(ids[:5]) + " and 2 more.")
     assert lacking == set(ids)
