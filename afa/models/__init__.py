@@ -6,7 +6,7 @@ import_mmseg_quietly()
 
 from afa.models.affinity_heads import AttentionAffinityHead, FeatureAffinityHead  # noqa: E402
 from afa.models.backbones import MiTAttn, ResNet38, VGG16LargeFOV  # noqa: E402
-from afa.models.cls_heads import CAMHead  # noqa: E402
+from afa.models.cls_heads import CAMHead, SubCategoryHead  # noqa: E402
 from afa.models.decode_heads import DeepLabV2Head, LargeFOVHead, ResNet38SegHead  # noqa: E402
 from afa.models.losses import (  # noqa: E402
     AffinityLoss,
@@ -15,7 +15,13 @@ from afa.models.losses import (  # noqa: E402
     PairAffinityLoss,
 )
 from afa.models.refiners import PAR, DenseCRF  # noqa: E402
-from afa.models.segmentors import AFA, AffinityNet, CAMClassifier, MultiScaleTTA  # noqa: E402
+from afa.models.segmentors import (  # noqa: E402
+    AFA,
+    AffinityNet,
+    CAMClassifier,
+    MultiScaleTTA,
+    SubCategoryClassifier,
+)
 
 __all__ = [
     "AFA",
@@ -36,5 +42,7 @@ __all__ = [
     "PairAffinityLoss",
     "ResNet38",
     "ResNet38SegHead",
+    "SubCategoryClassifier",
+    "SubCategoryHead",
     "VGG16LargeFOV",
 ]

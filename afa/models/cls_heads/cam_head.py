@@ -89,6 +89,13 @@ class CAMHead(BaseModule):
             pooled = tokens.topk(num_top, dim=2).values.mean(dim=2)
         return pooled[:, :, None, None]
 
+    def image_features(self, feat: Tensor) -> Tensor:
+        """Describe each image by one vector, as the classifier pools it: (B, C, h, w) to (B, C').
+
+        With ``pooling='map'``, which pools no features, the mean of the ``topk`` share.
+        """
+        return self.pool(self.embed(feat)).flatten(1)
+
     def forward(self, feat: Tensor) -> Tensor:
         """Give class logits (B, K) for features (B, C, h, w)."""
         feat = self.dropout(self.embed(feat))

@@ -37,12 +37,9 @@ class AffinityNet(BaseSegmentor):
         ignore_index: neutral label, from which nothing is learned.
         data_preprocessor: mmseg's SegDataPreProcessor.
         init_cfg: mmengine initialisation.
-        train_cfg: has no entries; mmengine hands it over.
-        test_cfg: has no entries; mmengine hands it over.
 
     Raises:
-        ValueError: if beta or the number of steps is outside its range, or a setting is given that
-            does not exist.
+        ValueError: if beta or the number of steps is outside its range.
     """
 
     def __init__(
@@ -54,19 +51,12 @@ class AffinityNet(BaseSegmentor):
         ignore_index: int = 255,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if beta <= 0 or num_steps < 0:
             raise ValueError(
                 "AffinityNet: beta must be above 0 and num_steps 0 or more, "
                 f"got {beta} and {num_steps}"
-            )
-        if train_cfg or test_cfg:
-            raise ValueError(
-                "AffinityNet has no train_cfg and no test_cfg: beta and num_steps are arguments of "
-                "the model, the radius is one of affinity_head"
             )
         self.backbone = MODELS.build(backbone)
         self.affinity_head = MODELS.build(affinity_head)

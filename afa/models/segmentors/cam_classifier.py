@@ -95,6 +95,15 @@ class CAMClassifier(SoftMapsMixin, BaseSegmentor):
         )
 
     @torch.no_grad()
+    def image_features(self, inputs: Tensor) -> Tensor:
+        """Describe each image (B, 3, H, W) by what its logits are computed from, (B, C').
+
+        In evaluation mode, whatever the mode of the model; SC-CAM clusters these vectors.
+        """
+        with evaluating(self):
+            return self.cls_head.image_features(self.extract_feat(inputs)).float()
+
+    @torch.no_grad()
     def compute_cams(self, inputs: Tensor, class_idx: Tensor) -> Tensor:
         """Compute CAMs over all scales and mirror images.
 

@@ -109,3 +109,20 @@ def test_weights():
 def test_wrong_arguments(kwargs, text):
     with pytest.raises(ValueError, match=text):
         CAMHead(**{"in_channels": 4, "num_classes": 3, **kwargs})
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+@pytest.mark.parametrize("hidden", [None, 5])
+def test_image_features_are_what_is_classified(pooling, hidden):
+    head = CAMHead(4, 3, pooling, hidden_channels=hidden, dropout_ratio=0.5)
+    feat = torch.randn(2, 4, 3, 3)
+    vectors = head.image_features(feat)  # dropout is left out
+    assert vectors.shape == (2, hidden or 4)
+    torch.testing.assert_close(
+        vectors @ head.classifier.weight.flatten(1).t(), head.eval()(feat), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_image_features_where_maps_are_classified():
+    feat = torch.tensor([[[[1.0, 2.0], [3.0, 8.0]]]])
+    assert CAMHead(1, 2, "map", topk=0.5).image_features(feat).item() == 5.5

@@ -179,8 +179,6 @@ def test_without_label_maps():
     [
         (dict(beta=0), "beta must be above 0 .* got 0 and 256"),
         (dict(num_steps=-1), "num_steps 0 or more, got 8.0 and -1"),
-        (dict(train_cfg=dict(radius=5)), "no train_cfg and no test_cfg"),
-        (dict(test_cfg=dict(beta=4)), "no train_cfg and no test_cfg"),
     ],
 )
 def test_wrong_arguments(changes, message):

@@ -219,3 +219,13 @@ def test_it_says_that_it_does_not_segment():
     assert MODELS.get("CAMClassifier") is CAMClassifier
     with pytest.raises(NotImplementedError, match="does not segment: make labels from its CAMs"):
         make().encode_decode(make_inputs(), [])
+
+
+def test_image_features_are_pooled_in_evaluation_mode():
+    model = make("mit", head=dict(dropout_ratio=0.5)).train()
+    inputs = make_inputs()
+    vectors = model.image_features(inputs)
+    assert model.training and not vectors.requires_grad and vectors.shape == (2, 256)
+    with torch.no_grad():
+        feats = model.eval().extract_feat(inputs)
+    torch.testing.assert_close(vectors, feats.flatten(2).mean(dim=2))
