@@ -13,13 +13,13 @@ it, but its first iterations replace them.
 
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor
+
+from afa.utils.named_weights import NamedWeights
 
 # Default of torch.nn.BatchNorm2d, which mmseg's configs leave as it is.
 BN_EPS = 1e-5
@@ -44,7 +44,7 @@ def convert_afa_official(state_dict: object) -> dict[str, Tensor]:
     from afa.models.backbones.pretrained import unwrap_state_dict
 
     tensors = {k.removeprefix("module."): v for k, v in unwrap_state_dict(state_dict).items()}
-    weights = _Weights(tensors)
+    weights = NamedWeights(tensors, "AFA", "the AFA authors' program")
     encoder = _convert_encoder(weights)
     dims = [encoder[f"norm{i}.weight"].shape[0] for i in range(1, 5)]
 
@@ -72,7 +72,7 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> int:
         ValueError: If `source` cannot be read or does not fit.
     """
     from afa.models.backbones.mit_weights import guess_arch
-    from afa.utils.checkpoint import load_state
+    from afa.utils.checkpoint import load_state, save_state
 
     state = load_state(source)
     try:
@@ -85,57 +85,11 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> int:
         "arch": guess_arch(backbone),
         "num_classes": weights["decode_head.conv_seg.weight"].shape[0],
     }
-    target = Path(target).expanduser()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        torch.save({"state_dict": weights, "meta": meta}, unfinished)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    save_state({"state_dict": weights, "meta": meta}, target)
     return len(weights)
 
 
-class _Weights:
-    """Named weights that are taken one after the other, so that what is wrong is told at once."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = dict(tensors)
-        self.problems: list[str] = []
-
-    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """Remove and return a weight; a negative number in `shape` fits any size."""
-        value = self.tensors.pop(name, None)
-        wanted = tuple("any" if size < 0 else size for size in shape)
-        if value is None:
-            self.problems.append(f"{name} is missing")
-        elif value.ndim != len(shape) or any(
-            0 <= size != given for size, given in zip(shape, value.shape, strict=True)
-        ):
-            self.problems.append(f"{name} is {tuple(value.shape)} instead of {wanted}")
-        else:
-            return value
-        return torch.zeros([max(size, 1) for size in shape])
-
-    def take_below(self, prefix: str) -> dict[str, Tensor]:
-        """Remove and return all weights below a prefix, without it."""
-        names = [k for k in self.tensors if k.startswith(prefix)]
-        return {k.removeprefix(prefix): self.tensors.pop(k) for k in names}
-
-    def finish(self) -> None:
-        """Raise for what did not fit, and log what nobody took."""
-        if self.problems:
-            more = ", ..." if len(self.problems) > 5 else ""
-            raise ValueError(
-                f"The weights do not fit AFA ({len(self.problems)} problems): "
-                f"{', '.join(self.problems[:5])}{more}. A checkpoint of the AFA authors' program "
-                "is needed."
-            )
-        if self.tensors:
-            print_log(f"Left out, unknown to AFA: {', '.join(self.tensors)}.", logger="current")
-
-
-def _convert_encoder(weights: _Weights) -> dict[str, Tensor]:
+def _convert_encoder(weights: NamedWeights) -> dict[str, Tensor]:
     """Take the encoder and check it against the Mix Transformer that it looks like."""
     from afa.models.backbones.mit_attn import MiTAttn
     from afa.models.backbones.mit_weights import convert_mit_state_dict, fit_mit_weights, guess_arch
@@ -153,7 +107,7 @@ def _convert_encoder(weights: _Weights) -> dict[str, Tensor]:
     return fit_mit_weights(encoder, expected, arch)
 
 
-def _convert_decoder(weights: _Weights, dims: list[int]) -> dict[str, Tensor]:
+def _convert_decoder(weights: NamedWeights, dims: list[int]) -> dict[str, Tensor]:
     """Take SegFormer's original head, and give the weights of mmseg's SegformerHead."""
     for name in list(weights.tensors):
         for old, new in _FUSE_NAMES.items():

@@ -1,4 +1,4 @@
-"""Read checkpoint files without running code that they may hold.
+"""Read checkpoint files without running code that they may hold, and write them whole.
 
 A pickle can name any function of any package to be called while it is read. Everything here goes
 through the restricted reader of torch (`weights_only=True`), which calls only what is listed.
@@ -54,6 +54,26 @@ def load_state(path: str | os.PathLike) -> object:
         ) from error
     except Exception as error:  # torch raises a dozen types, down to KeyError, for broken files
         raise ValueError(_explain(path, error)) from error
+
+
+def save_state(state: object, path: str | os.PathLike) -> None:
+    """Write a checkpoint; it appears whole or not at all.
+
+    Args:
+        state: What `torch.save` can write.
+        path: The file; its folder is made.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path = Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:

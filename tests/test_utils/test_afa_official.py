@@ -12,7 +12,7 @@ from toy_afa import make_afa, make_inputs
 
 from afa.engine.checkpoint_check import check_checkpoint
 from afa.models.backbones import MiTAttn
-from afa.utils import afa_official
+from afa.utils import named_weights
 from afa.utils.afa_official import convert_afa_official, convert_file
 from afa.utils.checkpoint import load_state
 
@@ -156,7 +156,7 @@ def test_other_programs_are_refused():
 
 def test_unknown_weights_are_logged(theirs, monkeypatch):
     seen = []
-    monkeypatch.setattr(afa_official, "print_log", lambda text, **kwargs: seen.append(text))
+    monkeypatch.setattr(named_weights, "print_log", lambda text, **kwargs: seen.append(text))
     convert_afa_official(theirs | {"queue": torch.ones(1)})
     assert seen == ["Left out, unknown to AFA: queue."]
 

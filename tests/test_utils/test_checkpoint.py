@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
-from afa.utils.checkpoint import load_state
+from afa.utils.checkpoint import load_state, save_state
 
 
 class RunsCode:
@@ -151,3 +151,20 @@ def test_foreign_zip(tmp_path):
         archive.writestr("readme.txt", "hello")
     with pytest.raises(ValueError, match="cannot be read"):
         load_state(tmp_path / "a.pth")
+
+
+def test_saving_makes_the_folder_and_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "a.pth"
+    save_state({"w": torch.ones(2)}, path)
+    assert load_state(path)["w"].tolist() == [1, 1]
+    before = path.read_bytes()
+
+    def broken(state, target):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(OSError, match="disk full"):
+        save_state({"w": torch.zeros(2)}, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["a.pth"]
