@@ -11,6 +11,7 @@ from mmseg.registry import DATASETS
 
 from afa.datasets.image_labels import load_image_labels, to_multi_hot
 from afa.datasets.split_file import check_ids, read_split
+from afa.datasets.sub_labels import load_sub_labels, sub_multi_hot
 
 
 @DATASETS.register_module()
@@ -23,6 +24,9 @@ class WSSSDataset(BaseSegDataset):
         image_labels: JSON file ``{id: [names]}`` or folder of VOC annotations, relative to
             ``data_root``; None for a set without image labels (no ``gt_label`` in the samples).
         difficult: ``'keep'`` or ``'drop'`` VOC objects marked as difficult.
+        sub_labels: JSON file ``{id: {name: index}}`` with the sub-category of each class of an
+            image (SC-CAM), relative to ``data_root``; None for none (no ``gt_sub_label``).
+        num_sub: sub-categories of a class.
         **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`; ``metainfo['classes']`` has
             the background first.
     """
@@ -30,13 +34,26 @@ class WSSSDataset(BaseSegDataset):
     prepare_hint = "see docs/data.md for the layout, or set data_root"
 
     def __init__(
-        self, image_labels: str | None = None, difficult: str = "keep", **kwargs: Any
+        self,
+        image_labels: str | None = None,
+        difficult: str = "keep",
+        sub_labels: str | None = None,
+        num_sub: int = 10,
+        **kwargs: Any,
     ) -> None:
         data_root = kwargs.get("data_root")
         if image_labels is not None and data_root is not None:
             image_labels = os.path.join(data_root, image_labels)
         self.image_labels = image_labels
         self.difficult = difficult
+        if sub_labels is not None and image_labels is None:
+            raise ValueError(
+                f"sub_labels='{sub_labels}' needs image_labels: sub-categories belong to classes."
+            )
+        if sub_labels is not None and data_root is not None:
+            sub_labels = os.path.join(data_root, sub_labels)
+        self.sub_labels = sub_labels
+        self.num_sub = num_sub
         pipeline = kwargs.get("pipeline") or []
         self._loads_masks = any(
             isinstance(step, dict) and step.get("type") == "LoadAnnotations" for step in pipeline
@@ -48,7 +65,8 @@ class WSSSDataset(BaseSegDataset):
 
         Returns:
             One dict per image: ``img_path``, ``img_id``, ``gt_label`` float32 (K,) when there are
-            image labels, ``seg_map_path`` and what mmseg's loading needs.
+            image labels, ``gt_sub_label`` float32 (K * num_sub,) when there are sub-categories,
+            ``seg_map_path`` and what mmseg's loading needs.
 
         Raises:
             ValueError: If a file or folder is missing, the split is empty or names an image twice,
@@ -84,7 +102,19 @@ class WSSSDataset(BaseSegDataset):
             if labels is not None:
                 info["gt_label"] = to_multi_hot(labels[img_id], classes)
             data_list.append(info)
+        if labels is not None and self.sub_labels is not None:
+            self._add_sub_labels(data_list, labels, self.sub_labels)
         return data_list
+
+    def _add_sub_labels(
+        self, data_list: list[dict], labels: dict[str, list[str]], path: str
+    ) -> None:
+        """Write ``gt_sub_label`` into the images, whose class names are given."""
+        classes = self._metainfo["classes"]
+        others = set(self.METAINFO.get("classes", ())) - set(classes)
+        subs = load_sub_labels(path, labels, self.num_sub, others)
+        for info in data_list:
+            info["gt_sub_label"] = sub_multi_hot(subs[info["img_id"]], classes, self.num_sub)
 
     def _folder(self, key: str, what: str) -> str:
         """Return a folder of ``data_prefix``; say so if it is not there."""

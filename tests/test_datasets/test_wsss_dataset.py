@@ -177,3 +177,44 @@ def test_classes_are_needed(tree, classes):
     metainfo = None if classes is None else dict(classes=classes)
     with pytest.raises(ValueError, match="at least one foreground class"):
         make(tree, metainfo=metainfo)
+
+
+def _write_sub_labels(tree, table):
+    (tree / "sub.json").write_text(json.dumps(table))
+
+
+def test_sub_categories(tree):
+    _write_sub_labels(tree, {"a": {"cat": 2}, "b": {"bus": 0, "dog": 1}})
+    dataset = make(tree, sub_labels="sub.json", num_sub=3)
+    info = dataset.get_data_info(0)  # b
+    np.testing.assert_array_equal(info["gt_sub_label"], [0, 0, 0, 0, 1, 0, 1, 0, 0])
+    np.testing.assert_array_equal(info["gt_label"], [0, 1, 1])
+    np.testing.assert_array_equal(dataset.get_data_info(1)["gt_sub_label"].nonzero()[0], [2])
+    assert "gt_sub_label" not in make(tree).get_data_info(0)
+
+
+def test_sub_categories_elsewhere_and_for_a_subset_of_the_classes(tree):
+    class Pets(WSSSDataset):
+        METAINFO = dict(classes=CLASSES)
+
+    _write_sub_labels(tree, {"a": {"cat": 2}, "b": {"bus": 0, "dog": 9}})
+    dataset = Pets(
+        data_root=str(tree),
+        ann_file="split.txt",
+        data_prefix=dict(img_path="img"),
+        metainfo=dict(classes=("background", "dog")),
+        image_labels="labels.json",
+        sub_labels=str(tree / "sub.json"),
+    )
+    assert dataset.get_data_info(0)["gt_sub_label"].tolist() == [0] * 9 + [1]
+    assert dataset.get_data_info(1)["gt_sub_label"].tolist() == [0] * 10
+
+
+def test_sub_categories_that_do_not_match(tree):
+    _write_sub_labels(tree, {"a": {"cat": 2}, "b": {"bus": 0}})
+    with pytest.raises(ValueError, match=r"'b' .*class 'dog' has no sub-category"):
+        make(tree, sub_labels="sub.json")
+    with pytest.raises(ValueError, match=r"'.*gone\.json' cannot be read"):
+        make(tree, sub_labels="gone.json")
+    with pytest.raises(ValueError, match=r"sub_labels='sub\.json' needs image_labels"):
+        make(tree, image_labels=None, sub_labels="sub.json")

@@ -25,12 +25,13 @@ _META_KEYS = (
 
 @TRANSFORMS.register_module()
 class PackWSSSInputs(PackSegInputs):
-    """Pack image, masks and meta data as mmseg does, and the image-level label.
+    """Pack image, masks and meta data as mmseg does, and the image-level labels.
 
     Adds to the data sample ``gt_label``, a float32 tensor (K,) with 1 for each class of the image
-    (absent when the data set has no image labels), and to its meta data ``img_id`` and ``img_box``
-    (y0, y1, x0, x1): the part of the input that is image and not padding, the whole input when no
-    transform has set it.
+    (absent when the data set has no image labels), likewise ``gt_sub_label`` (K * num_sub,) with 1
+    for each sub-category (absent when it has no sub_labels), and to its meta data ``img_id`` and
+    ``img_box`` (y0, y1, x0, x1): the part of the input that is image and not padding, the whole
+    input when no transform has set it.
 
     Args:
         meta_keys: Names of the results that become meta data.
@@ -52,7 +53,8 @@ class PackWSSSInputs(PackSegInputs):
             height, width = results["img"].shape[:2]
             results["img_box"] = (0, height, 0, width)
         packed = super().transform(results)
-        if "gt_label" in results:
-            label = torch.as_tensor(results["gt_label"], dtype=torch.float32).clone()
-            packed["data_samples"].set_data({"gt_label": label})
+        for key in ("gt_label", "gt_sub_label"):
+            if key in results:
+                label = torch.as_tensor(results[key], dtype=torch.float32).clone()
+                packed["data_samples"].set_data({key: label})
         return packed

@@ -20,10 +20,19 @@ def test_label_box_and_id_are_packed():
     assert sample.gt_label.tolist() == [0, 1, 1]
 
 
+def test_sub_categories_are_packed():
+    results = dict(img=np.zeros((2, 2, 3), np.uint8), gt_sub_label=np.array([0, 1, 0, 0]))
+    sample = PackWSSSInputs()(results)["data_samples"]
+    assert sample.gt_sub_label.dtype == torch.float32
+    assert sample.gt_sub_label.tolist() == [0, 1, 0, 0]
+    assert "gt_label" not in sample
+
+
 def test_without_crop_the_box_is_the_whole_input():
     sample = PackWSSSInputs()(dict(img=np.zeros((4, 5, 3), np.uint8)))["data_samples"]
     assert sample.metainfo["img_box"] == (0, 4, 0, 5)
-    assert "gt_label" not in sample and "gt_sem_seg" not in sample
+    for key in ("gt_label", "gt_sub_label", "gt_sem_seg"):
+        assert key not in sample
 
 
 def test_masks_are_packed_as_in_mmseg():
