@@ -36,8 +36,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--workers",
         type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="processes; 0 for none but this one (one per core, at most 8)",
+        default=min(4, os.cpu_count() or 1),
+        help="processes; 0 for none but this one (one per core, at most 4)",
     )
     return parser.parse_args()
 
