@@ -63,9 +63,10 @@ def _check_dataset(dataset: Mapping[str, Any], path: str) -> Iterator[str]:
             yield f"{path}: there is no file '{full}' (ann_file): {_HOW_DATA}."
         elif osp.isfile(full) and osp.getsize(full) == 0:
             yield f"{path}: '{full}' (ann_file) is empty: a split needs at least one image."
-    labels = _argument(dataset, "image_labels")
-    if isinstance(labels, str) and labels and not osp.exists(osp.join(root, labels)):
-        yield f"{path}: there is no '{osp.join(root, labels)}' (image_labels): {_HOW_DATA}."
+    for name in ("image_labels", "sub_labels"):
+        labels = _argument(dataset, name)
+        if isinstance(labels, str) and labels and not osp.exists(osp.join(root, labels)):
+            yield f"{path}: there is no '{osp.join(root, labels)}' ({name}): {_HOW_DATA}."
     for name, folder in (_argument(dataset, "data_prefix") or {}).items():
         # Training from image labels needs no masks.
         optional = name == "seg_map_path" and not _argument(dataset, "test_mode")

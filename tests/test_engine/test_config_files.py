@@ -32,6 +32,7 @@ def test_nothing_is_missing(cfg):
         (dict(data_root="/nowhere"), "there is no folder '/nowhere' (data_root)"),
         (dict(ann_file="val.txt"), "val.txt' (ann_file)"),
         (dict(image_labels="labels.json"), "labels.json' (image_labels)"),
+        (dict(sub_labels="sub_labels.json"), "sub_labels.json' (sub_labels)"),
         (dict(data_prefix=dict(img_path="Images")), "Images' (data_prefix.img_path)"),
         (
             dict(test_mode=True, data_prefix=dict(img_path="Masks", seg_map_path="X")),
