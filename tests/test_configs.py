@@ -21,13 +21,17 @@ CONFIGS = sorted(FOLDER.glob("*.py"), key=lambda path: path.name)
 
 def test_there_are_configs():
     names = " ".join(path.name for path in CONFIGS)
-    for dataset in ("shapes", "voc12aug", "coco14"):
+    for dataset in ("shapes", "voc12aug", "coco14", "own"):
         assert dataset in names
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_config_passes_the_check_and_its_model_is_built(path):
-    cfg = load_config(str(path))
+def test_config_passes_the_check_and_its_model_is_built(path, tmp_path):
+    options = {}
+    if "_own-" in path.name:  # its classes are counted in the data
+        (tmp_path / "labels.csv").write_text("photo,cat,dog\na.jpg,1,0\n")
+        options["data_root"] = str(tmp_path)
+    cfg = load_config(str(path), options=options)
     check_config(cfg, stages=())  # no stage runs: data sets and weights need not be there
     cfg.model.backbone.init_cfg = None
     if cfg.get("crop_size"):
@@ -38,6 +42,8 @@ def test_config_passes_the_check_and_its_model_is_built(path):
     assert tuple(model.decode_head.in_channels) == model.backbone.embed_dims
     if cfg.model.type != "AFA":  # a fully supervised run, to compare with
         return
+    if options:
+        assert model.num_classes == 3
     heads = model.decode_head.num_classes, model.cls_head.classifier.out_channels + 1
     assert heads == (model.num_classes, model.num_classes)
     assert model.cls_head.classifier.in_channels == model.backbone.embed_dims[-1]

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from afa.utils.files import write_text
+from afa.utils.problems import Report, refuse
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _DIFFICULT = ("keep", "drop")
@@ -28,19 +29,26 @@ class _NoDoctypeBuilder(ElementTree.TreeBuilder):
         raise ValueError("declares a DOCTYPE, which annotations never need")
 
 
-def labels_from_xml(path: str | Path, classes: Sequence[str], difficult: str = "keep") -> list[str]:
+def labels_from_xml(
+    path: str | Path,
+    classes: Sequence[str],
+    difficult: str = "keep",
+    report: Report = refuse,
+) -> list[str]:
     """Read the classes of one VOC annotation.
 
     Args:
         path: XML file with one ``<object>`` per object.
         classes: Classes of the data set, background first.
         difficult: ``'keep'`` or ``'drop'`` objects marked as difficult.
+        report: What to do with an annotation without objects, or an unknown class.
 
     Returns:
         Class names in the order of ``classes``, each once.
 
     Raises:
-        ValueError: If the file is missing, malformed, empty of objects or has an unknown class.
+        ValueError: If the file is missing or malformed; also, unless ``report`` gathers it, if it
+            is empty of objects or has an unknown class.
     """
     if difficult not in _DIFFICULT:
         raise ValueError(f"difficult must be 'keep' or 'drop', got '{difficult}'.")
@@ -51,8 +59,11 @@ def labels_from_xml(path: str | Path, classes: Sequence[str], difficult: str = "
             if dropped
             else f"no <object> with a <name> in '{path}'; mend it"
         )
-        raise ValueError(f"Image without labels: {reason} or take the image off the list.")
-    return _checked(names, classes, str(path))
+        report(
+            "photo without labels",
+            f"Image without labels: {reason} or take the image off the list.",
+        )
+    return _checked(names, classes, str(path), report)
 
 
 def load_image_labels(
@@ -61,6 +72,7 @@ def load_image_labels(
     img_ids: Iterable[str],
     difficult: str = "keep",
     known: Collection[str] = (),
+    report: Report = refuse,
 ) -> dict[str, list[str]]:
     """Read the classes of many images.
 
@@ -70,32 +82,48 @@ def load_image_labels(
         img_ids: The images that need labels; the source may hold more.
         difficult: ``'keep'`` or ``'drop'`` difficult objects; for XML only.
         known: Further class names that are right but not asked for; they are left out.
+        report: What to do with a fault of one image; it has no labels then.
 
     Returns:
         Image id to class names in the order of ``classes``.
 
     Raises:
-        ValueError: If the source is missing or malformed, an image has no labels, or a class is
-            unknown.
+        ValueError: If the JSON file is missing or malformed; also, unless ``report`` gathers it,
+            if an annotation is, an image has no labels, or a class is unknown.
     """
     path = Path(path)
     every = [*classes, *(name for name in known if name not in classes)]
-    if path.is_dir():
-        labels = {
-            img_id: labels_from_xml(path / f"{img_id}.xml", every, difficult) for img_id in img_ids
-        }
-    else:
-        table = _read_json(path)
-        labels = {}
-        for img_id in img_ids:
-            if not table.get(img_id):
-                state = "an empty list" if img_id in table else "no entry"
-                raise ValueError(
-                    f"Image without labels: '{img_id}' has {state} in '{path}'; "
-                    "add its classes or take it off the list of the split."
-                )
-            labels[img_id] = _checked(table[img_id], every, f"{path}: {img_id}")
+    labels: dict[str, list[str]] = {}
+    table = {} if path.is_dir() else _read_json(path, report)
+    for img_id in img_ids:
+        if path.is_dir():
+            try:
+                labels[img_id] = labels_from_xml(path / f"{img_id}.xml", every, difficult, report)
+            except ValueError as error:
+                report("annotation", str(error))
+                labels[img_id] = []
+            continue
+        if not table.get(img_id):
+            state = "an empty list" if img_id in table else "no entry"
+            report(
+                "photo without labels",
+                f"Image without labels: '{img_id}' has {state} in '{path}'; "
+                "add its classes or take it off the list of the split.",
+            )
+        labels[img_id] = _checked(table.get(img_id, []), every, f"{path}: {img_id}", report)
     return {img_id: [name for name in names if name in classes] for img_id, names in labels.items()}
+
+
+def labelled_ids(path: str | Path) -> set[str]:
+    """Name all images that a JSON file or a folder of VOC annotations has labels for.
+
+    Raises:
+        ValueError: If the JSON file is missing or malformed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return {annotation.stem for annotation in path.glob("*.xml")}
+    return set(_read_json(path, report=lambda *_: None))
 
 
 def write_image_labels(path: str | Path, labels: Mapping[str, Sequence[str]]) -> None:
@@ -143,12 +171,12 @@ def _unknown(name: str, foreground: Sequence[str], where: str) -> str:
     return f"Unknown class '{name}' in {where}: {hint}"
 
 
-def _checked(names: Iterable[str], classes: Sequence[str], where: str) -> list[str]:
-    """Return the names in the order of the classes, each once; refuse unknown ones."""
+def _checked(names: Iterable[str], classes: Sequence[str], where: str, report: Report) -> list[str]:
+    """Return the names in the order of the classes, each once; report unknown ones."""
     foreground = list(classes[1:])
     for name in names:
         if name not in foreground:
-            raise ValueError(_unknown(name, foreground, f"'{where}'"))
+            report("unknown class", _unknown(name, foreground, f"'{where}'"))
     found = set(names)
     return [name for name in foreground if name in found]
 
@@ -179,7 +207,7 @@ def _read_xml(path: Path, difficult: str) -> tuple[list[str], bool]:
     return names, dropped
 
 
-def _read_json(path: Path) -> dict[str, list[str]]:
+def _read_json(path: Path, report: Report = refuse) -> dict[str, list[str]]:
     """Read ``{id: [names]}``; an id may carry the suffix of its image file."""
     try:
         pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
@@ -196,10 +224,11 @@ def _read_json(path: Path) -> dict[str, list[str]]:
     table: dict[str, list[str]] = {}
     for key, names in pairs:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"{form}, but the value of '{key}' is not a list of class names.")
+            report("labels file", f"{form}, but the value of '{key}' is not a list of class names.")
+            continue
         stem, dot, suffix = key.rpartition(".")
         img_id = stem if dot and f".{suffix.lower()}" in _IMAGE_SUFFIXES else key
         if img_id in table:
-            raise ValueError(f"'{path}' names the image '{img_id}' twice: keep one entry.")
+            report("labels file", f"'{path}' names the image '{img_id}' twice: keep one entry.")
         table[img_id] = names
     return table

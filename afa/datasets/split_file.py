@@ -6,52 +6,62 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from afa.utils.files import write_text
+from afa.utils.problems import Report, refuse
 
 
-def read_split(path: str | Path, hint: str = "see docs/data.md") -> list[str]:
+def read_split(
+    path: str | Path, hint: str = "see docs/data.md", report: Report = refuse
+) -> list[str]:
     """Read the image ids of a split.
 
     Args:
         path: The file.
         hint: What to do where it cannot be read.
+        report: What to do with a line that has a fault; it is left out.
 
     Returns:
         The ids in the order of the file; empty lines do not count.
 
     Raises:
-        ValueError: If the file cannot be read, is empty, has a line that is no id, or names an
-            image twice.
+        ValueError: If the file cannot be read; also, unless ``report`` gathers it, if it is empty,
+            has a line that is no id, or names an image twice.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"Split file '{path}' cannot be read ({error}): {hint}.") from error
     img_ids = [line.strip() for line in text.splitlines() if line.strip()]
-    check_ids(img_ids, f"split file '{path}'")
-    return img_ids
+    return check_ids(img_ids, f"split file '{path}'", report)
 
 
-def check_ids(img_ids: Sequence[str], source: str) -> None:
+def check_ids(img_ids: Sequence[str], source: str, report: Report = refuse) -> list[str]:
     """Refuse an empty split, ids with spaces in them, and images that are named twice.
 
     Args:
         img_ids: The ids.
         source: Where they come from, for the sentence.
+        report: What to do with an id that has a fault; it is left out.
+
+    Returns:
+        The ids.
 
     Raises:
-        ValueError: If one of these is so.
+        ValueError: If one of these is so, unless ``report`` gathers it.
     """
     if not img_ids:
-        raise ValueError(f"The {source} is empty: it must name at least one image.")
-    seen: set[str] = set()
+        report("empty split", f"The {source} is empty: it must name at least one image.")
+    seen: dict[str, None] = {}
     for img_id in img_ids:
         if len(img_id.split()) != 1:
-            raise ValueError(
-                f"The {source} must have one image id per line, got the line '{img_id}'."
+            report(
+                "split file",
+                f"The {source} must have one image id per line, got the line '{img_id}'.",
             )
-        if img_id in seen:
-            raise ValueError(f"The {source} names the image '{img_id}' twice: remove one.")
-        seen.add(img_id)
+        elif img_id in seen:
+            report("split file", f"The {source} names the image '{img_id}' twice: remove one.")
+        else:
+            seen[img_id] = None
+    return list(seen)
 
 
 def write_split(path: str | Path, img_ids: Iterable[str]) -> None:

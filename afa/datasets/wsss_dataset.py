@@ -9,9 +9,10 @@ from typing import Any
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from afa.datasets.image_labels import load_image_labels, to_multi_hot
+from afa.datasets.image_labels import labelled_ids, load_image_labels, to_multi_hot
 from afa.datasets.split_file import check_ids, read_split
 from afa.datasets.sub_labels import load_sub_labels, sub_multi_hot
+from afa.utils.problems import Report, refuse
 
 
 @DATASETS.register_module()
@@ -27,6 +28,8 @@ class WSSSDataset(BaseSegDataset):
         sub_labels: JSON file ``{id: {name: index}}`` with the sub-category of each class of an
             image (SC-CAM), relative to ``data_root``; None for none (no ``gt_sub_label``).
         num_sub: sub-categories of a class.
+        report: What to do with a fault. By default the first one is raised; one that gathers
+            faults leaves out the images that are not there.
         **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`; ``metainfo['classes']`` has
             the background first.
     """
@@ -39,6 +42,7 @@ class WSSSDataset(BaseSegDataset):
         difficult: str = "keep",
         sub_labels: str | None = None,
         num_sub: int = 10,
+        report: Report = refuse,
         **kwargs: Any,
     ) -> None:
         data_root = kwargs.get("data_root")
@@ -54,6 +58,7 @@ class WSSSDataset(BaseSegDataset):
             sub_labels = os.path.join(data_root, sub_labels)
         self.sub_labels = sub_labels
         self.num_sub = num_sub
+        self.report = report
         pipeline = kwargs.get("pipeline") or []
         self._loads_masks = any(
             isinstance(step, dict) and step.get("type") == "LoadAnnotations" for step in pipeline
@@ -80,14 +85,18 @@ class WSSSDataset(BaseSegDataset):
             )
         img_dir = self._folder("img_path", "Image")
         img_ids = self._read_split()
-        _check_files(img_ids, img_dir, self.img_suffix, "image")
-        seg_dir = self.data_prefix.get("seg_map_path")
+        gone = self._missing(img_ids, img_dir, self.img_suffix, "image")
+        img_ids = [img_id for img_id in img_ids if img_id not in gone]
+        seg_dir, no_mask = self.data_prefix.get("seg_map_path"), set[str]()
         if self._loads_masks:
-            _check_files(img_ids, self._folder("seg_map_path", "Mask"), self.seg_map_suffix, "mask")
+            folder = self._folder("seg_map_path", "Mask")
+            no_mask = self._missing(img_ids, folder, self.seg_map_suffix, "mask")
         labels = None
         if self.image_labels is not None:
             known = self.METAINFO.get("classes", ())
-            labels = load_image_labels(self.image_labels, classes, img_ids, self.difficult, known)
+            labels = load_image_labels(
+                self.image_labels, classes, img_ids, self.difficult, known, self.report
+            )
         data_list = []
         for img_id in img_ids:
             info = dict(
@@ -97,7 +106,7 @@ class WSSSDataset(BaseSegDataset):
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
             )
-            if seg_dir is not None:
+            if seg_dir is not None and img_id not in no_mask:
                 info["seg_map_path"] = os.path.join(seg_dir, img_id + self.seg_map_suffix)
             if labels is not None:
                 info["gt_label"] = to_multi_hot(labels[img_id], classes)
@@ -133,22 +142,40 @@ class WSSSDataset(BaseSegDataset):
             root = self.data_prefix["img_path"]
             ids = [os.path.relpath(info["img_path"], root) for info in infos]
             img_ids = [name[: -len(self.img_suffix)] for name in ids]
-            check_ids(img_ids, f"folder '{root}' (suffix '{self.img_suffix}')")
-            return img_ids
-        return read_split(self.ann_file, self.prepare_hint)
+            return check_ids(img_ids, f"folder '{root}' (suffix '{self.img_suffix}')", self.report)
+        return read_split(self.ann_file, self.prepare_hint, self.report)
 
+    def _missing(self, img_ids: Sequence[str], folder: str, suffix: str, what: str) -> set[str]:
+        """Report the images of the split without a file; one listing, not many look-ups."""
+        there = set(os.listdir(folder))
+        missing = [
+            img_id
+            for img_id in img_ids
+            if img_id + suffix not in there
+            and not os.path.isfile(os.path.join(folder, img_id + suffix))
+        ]
+        if missing:
+            paths = [os.path.join(folder, img_id + suffix) for img_id in missing]
+            self.report(
+                f"missing {what}",
+                f"{len(missing)} of {len(img_ids)} {what} files are missing, the first is "
+                f"'{paths[0]}': add them or mend the split file.",
+                [f"'{path}' is not there" for path in paths],
+            )
+        return set(missing)
 
-def _check_files(img_ids: Sequence[str], folder: str, suffix: str, what: str) -> None:
-    """Check that every image of the split has its file; one listing instead of many look-ups."""
-    there = set(os.listdir(folder))
-    missing = [
-        img_id
-        for img_id in img_ids
-        if img_id + suffix not in there
-        and not os.path.isfile(os.path.join(folder, img_id + suffix))
-    ]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(img_ids)} {what} files are missing, the first is "
-            f"'{os.path.join(folder, missing[0] + suffix)}': add them or mend the split file."
-        )
+    def labels_without_photo(self) -> set[str]:
+        """Name the images that have labels and no photo in the folder of this set.
+
+        Labels of other splits may be among them, where these have a folder of their own.
+        """
+        if self.image_labels is None:
+            return set()
+        folder = self._folder("img_path", "Image")
+        there = set(os.listdir(folder))
+        return {
+            img_id
+            for img_id in labelled_ids(self.image_labels)
+            if img_id + self.img_suffix not in there
+            and not os.path.isfile(os.path.join(folder, img_id + self.img_suffix))
+        }

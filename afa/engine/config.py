@@ -7,9 +7,15 @@ from mmengine.config import Config
 
 
 def load_config(
-    path: str, work_dir: str | None = None, options: dict[str, Any] | None = None
+    path: str,
+    work_dir: str | None = None,
+    options: dict[str, Any] | None = None,
+    count_classes: bool = True,
 ) -> Config:
     """Read a Python config file and set its work dir.
+
+    Heads with ``num_classes=None`` get the number of classes of the training set, when its data
+    are there.
 
     Only Python files: mmengine's YAML reader builds objects that the file names, and JSON
     configs are not used here. A Python config runs code by design, so use only those you trust.
@@ -19,13 +25,15 @@ def load_config(
         work_dir: Folder for logs and checkpoints; by default `work_dir` of the config, or else
             work_dirs/<name of the config>.
         options: Dotted key to value, put over the file's values.
+        count_classes: Whether to fill in ``num_classes=None``; False where the data may be wrong.
 
     Returns:
         The config.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a Python file, or an option cannot have an effect.
+        ValueError: If it is not a Python file, an option cannot have an effect, or the classes
+            cannot be counted because the labels have a fault.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f"There is no config file '{path}'.")
@@ -34,6 +42,10 @@ def load_config(
     cfg = Config.fromfile(path)
     if options:
         _merge_options(cfg, options)
+    if count_classes:
+        from .config_classes import fill_num_classes
+
+        fill_num_classes(cfg)
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get("work_dir") is None:

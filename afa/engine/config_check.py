@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS
 
-from .config_components import check_components, find_component, nearest
-from .config_files import check_files, leaf_datasets
+from .config_classes import check_classes, dataset_classes  # noqa: F401  the runner takes it from here
+from .config_components import check_components, nearest
+from .config_files import check_files, stage_datasets
 
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "activation_checkpointing",
@@ -82,15 +82,6 @@ def _check_top_level(cfg: Mapping[str, Any]) -> Iterator[str]:
         for entry in cfg.get(key) or {}:
             if entry not in entries:
                 yield f"{key}: no entry '{entry}'{nearest(entry, entries)}"
-
-
-def stage_datasets(cfg: Mapping[str, Any], stages: tuple[str, ...]) -> list[tuple[str, Any]]:
-    """List place and entry of the data sets that the loaders of some stages read."""
-    found: list[tuple[str, Any]] = []
-    for key in (f"{stage}_dataloader" for stage in stages):
-        if isinstance(cfg.get(key), Mapping):
-            found += leaf_datasets(cfg[key].get("dataset"), f"{key}.dataset")
-    return found
 
 
 def _pipelines(node: Any) -> Iterator[Any]:
@@ -163,41 +154,6 @@ def _check_overrides(cfg: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _num_classes(node: Any, path: str) -> Iterator[tuple[str, int]]:
-    """Find the num_classes of a model and of its heads."""
-    if isinstance(node, (list, tuple)):
-        for index, item in enumerate(node):
-            yield from _num_classes(item, f"{path}[{index}]")
-    elif isinstance(node, Mapping):
-        if isinstance(node.get("num_classes"), int):
-            yield path, node["num_classes"]
-        for key, value in node.items():
-            if key.endswith("head"):
-                yield from _num_classes(value, f"{path}.{key}")
-
-
-def dataset_classes(dataset: Mapping[str, Any]) -> list[str] | None:
-    """Return the classes of a data set's entry, from its metainfo or its class, if known."""
-    component = find_component(dataset.get("type"), DATASETS)
-    own = (dataset.get("metainfo") or {}).get("classes")
-    classes = own or getattr(component, "METAINFO", {}).get("classes")
-    return list(classes) if isinstance(classes, (list, tuple)) else None
-
-
-def _check_classes(cfg: Mapping[str, Any]) -> Iterator[str]:
-    """Compare the classes of the data sets with those of the heads."""
-    for path, dataset in stage_datasets(cfg, ("train", "val", "test")):
-        classes = dataset_classes(dataset)
-        if classes is None:
-            continue
-        for head, number in _num_classes(cfg.get("model"), "model"):
-            if number != len(classes):
-                yield (
-                    f"{head}: num_classes is {number}, but {path} has {len(classes)} classes "
-                    "(the background counts)."
-                )
-
-
 def check_config(
     cfg: Mapping[str, Any], stages: tuple[str, ...] = ("train", "val", "test")
 ) -> None:
@@ -214,6 +170,6 @@ def check_config(
     if not isinstance(cfg.get("model"), (Mapping, type(None))):
         problems.append(f"model must be a dict(type=...), got {type(cfg['model']).__name__}.")
     problems += [*_check_pipelines(cfg), *_check_data_root(cfg), *_check_overrides(cfg)]
-    problems += [*_check_classes(cfg), *check_files(cfg, stages)]
+    problems += [*check_files(cfg, stages), *check_classes(cfg, stages)]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))

@@ -33,6 +33,15 @@ def leaf_datasets(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]
             yield from leaf_datasets(node[key], f"{path}.{key}")
 
 
+def stage_datasets(cfg: Mapping[str, Any], stages: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """List place and entry of the data sets that the loaders of some stages read."""
+    found: list[tuple[str, Any]] = []
+    for key in (f"{stage}_dataloader" for stage in stages):
+        if isinstance(cfg.get(key), Mapping):
+            found += leaf_datasets(cfg[key].get("dataset"), f"{key}.dataset")
+    return found
+
+
 def _argument(dataset: Mapping[str, Any], name: str) -> Any:
     """Return an argument of a data set, from the config or from the signature of its class."""
     if name in dataset:
@@ -68,8 +77,9 @@ def _check_dataset(dataset: Mapping[str, Any], path: str) -> Iterator[str]:
         if isinstance(labels, str) and labels and not osp.exists(osp.join(root, labels)):
             yield f"{path}: there is no '{osp.join(root, labels)}' ({name}): {_HOW_DATA}."
     for name, folder in (_argument(dataset, "data_prefix") or {}).items():
-        # Training from image labels needs no masks.
-        optional = name == "seg_map_path" and not _argument(dataset, "test_mode")
+        # Training from image labels needs no masks, nor does a set that has masks of some images.
+        steps = [step.get("type") for step in dataset.get("pipeline") or []]
+        optional = name == "seg_map_path" and "LoadAnnotations" not in steps
         full = osp.join(root, folder) if isinstance(folder, str) else ""
         if full and not optional and not osp.isdir(full):
             yield f"{path}: there is no folder '{full}' (data_prefix.{name}): {_HOW_DATA}."

@@ -11,17 +11,22 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
-import afa.datasets  # noqa: F401  registers the data sets
+import afa.datasets
+import afa.engine  # noqa: F401  registers data sets and samplers
 
 CONFIGS = sorted(
     (Path(__file__).parents[2] / "configs" / "_base_" / "datasets").glob("*.py"),
     key=lambda path: path.name,
 )
+OWN = "OwnPhotosDataset"
 LABELS = {"ShapesDataset": "ball", "VOC12Dataset": "cat", "COCO14Dataset": "toaster"}
 
 
 def fill(root: Path, dataset: dict, count: int) -> None:
     """Write the images, masks, list and labels that a data set config asks for."""
+    if dataset["type"] == OWN:
+        fill_own(root)
+        return
     name = LABELS[dataset["type"]]
     ids = [f"{Path(dataset['ann_file']).stem}_{number}" for number in range(count)]
     for folder in dataset["data_prefix"].values():
@@ -46,8 +51,21 @@ def fill(root: Path, dataset: dict, count: int) -> None:
             )
 
 
+def fill_own(root: Path) -> None:
+    """Write seven photos and masks of two of them; the last two are for validation."""
+    (root / "masks").mkdir(exist_ok=True)
+    lines = ["photo,labels,split"]
+    for number in range(7):
+        cv2.imwrite(str(root / f"{number}.jpg"), np.full((60, 80, 3), 100, np.uint8))
+        lines.append(f"{number}.jpg,cat,{'train' if number < 5 else 'val'}")
+    cv2.imwrite(str(root / "masks" / "5.png"), np.ones((60, 80), np.uint8))
+    (root / "labels.csv").write_text("\n".join(lines))
+
+
 def test_there_are_configs():
-    assert {"shapes", "voc12_aug", "voc12_mini", "coco14"} <= {path.stem for path in CONFIGS}
+    assert {"own_photos", "shapes", "voc12_aug", "voc12_mini", "coco14"} <= {
+        path.stem for path in CONFIGS
+    }
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -61,7 +79,8 @@ def test_config_is_built_and_its_pipelines_run(path, tmp_path):
         loader.update(num_workers=0, persistent_workers=False)
         batch = next(iter(Runner.build_dataloader(loader, seed=0)))
         sample = batch["data_samples"][0]
-        num_classes = len(DATASETS.get(loader["dataset"]["type"]).METAINFO["classes"])
+        dataset_type = loader["dataset"]["type"]
+        num_classes = len(DATASETS.get(dataset_type).METAINFO.get("classes", ("background", "cat")))
         assert sample.gt_label.shape == (num_classes - 1,) and sample.gt_label.sum() == 1
         assert ("gt_sem_seg" in sample) == (split == "val")
         if split == "train":
@@ -75,7 +94,13 @@ def test_config_is_built_and_its_pipelines_run(path, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "batch_size", "crop"),
-    [("shapes", 8, 96), ("voc12_aug", 2, 512), ("voc12_mini", 2, 512), ("coco14", 4, 512)],
+    [
+        ("shapes", 8, 96),
+        ("voc12_aug", 2, 512),
+        ("voc12_mini", 2, 512),
+        ("coco14", 4, 512),
+        ("own_photos", 4, 512),
+    ],
 )
 def test_recipe(name, batch_size, crop):
     (path,) = (path for path in CONFIGS if path.stem == name)
@@ -86,5 +111,6 @@ def test_recipe(name, batch_size, crop):
     assert cfg.val_dataloader.batch_size == 1 and cfg.val_dataloader.dataset.test_mode
     assert "LoadAnnotations" not in [step["type"] for step in cfg.train_pipeline]
     if name != "shapes":
-        assert cfg.train_pipeline[1].ratio_range == (0.5, 2.0)
+        (scale,) = (step for step in cfg.train_pipeline if step.type == "RandomScale")
+        assert scale.ratio_range == (0.5, 2.0)
         assert cfg.test_pipeline[1].scale == (512, 512)

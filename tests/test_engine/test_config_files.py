@@ -35,7 +35,10 @@ def test_nothing_is_missing(cfg):
         (dict(sub_labels="sub_labels.json"), "sub_labels.json' (sub_labels)"),
         (dict(data_prefix=dict(img_path="Images")), "Images' (data_prefix.img_path)"),
         (
-            dict(test_mode=True, data_prefix=dict(img_path="Masks", seg_map_path="X")),
+            dict(
+                pipeline=[dict(type="LoadAnnotations")],
+                data_prefix=dict(img_path="Masks", seg_map_path="X"),
+            ),
             "X' (data_prefix.seg_map_path)",
         ),
     ],
@@ -48,7 +51,9 @@ def test_each_missing_file_is_one_sentence(cfg, change, text):
     assert text in problems[0] and "set data_root" in problems[0]
 
 
-def test_training_needs_no_masks(cfg):
+@pytest.mark.parametrize("test_mode", [False, True])
+def test_what_loads_no_masks_needs_none(cfg, test_mode):
+    _dataset(cfg).update(test_mode=test_mode, pipeline=[dict(type="LoadOptionalMask")])
     _dataset(cfg)["data_prefix"]["seg_map_path"] = "nowhere"
     assert check_files(cfg, ("train",)) == []
 

@@ -1,0 +1,191 @@
+"""Photos of your own: a folder, and one file with their labels (docs/own_data.md)."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from mmseg.registry import DATASETS
+
+from afa.datasets.image_labels import to_multi_hot
+from afa.datasets.label_png import bit_palette
+from afa.datasets.own_labels import SPLITS, find_labels_file, photo_stem, read_own_labels
+from afa.datasets.wsss_dataset import WSSSDataset
+from afa.utils.photo_files import PHOTO_SUFFIXES, find_photos
+from afa.utils.problems import Report, refuse
+
+
+@DATASETS.register_module()
+class OwnPhotosDataset(WSSSDataset):
+    """Read photos whose classes, labels and splits stand in one CSV or JSON file.
+
+    Masks are optional, image by image: a sample has ``seg_map_path`` where there is one. A photo
+    whose list of labels is empty is a photo without any class. ``img_id`` is the path of a photo
+    below the folder, without suffix.
+
+    Args:
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        image_labels: The labels file in ``data_root``; None for labels.csv or labels.json.
+        report: What to do with a fault.
+        **kwargs: Arguments of :class:`WSSSDataset`. ``data_prefix`` has the folders of photos
+            (``img_path``) and masks (``seg_map_path``) in ``data_root``.
+
+    Raises:
+        ValueError: If the file is missing or not as :func:`read_own_labels` wants it; when the set
+            is filled, also if a photo is missing or the split is empty.
+    """
+
+    prepare_hint = "docs/own_data.md shows how to lay out photos of your own"
+
+    def __init__(
+        self,
+        split: str = "train",
+        image_labels: str | None = None,
+        report: Report = refuse,
+        **kwargs: Any,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got '{split}'.")
+        self.split = split
+        path = find_labels_file(kwargs.get("data_root"), image_labels)
+        self.own_labels = read_own_labels(path, report)
+        classes = self.own_labels.classes
+        metainfo = dict(kwargs.pop("metainfo", None) or {})
+        if "classes" in metainfo and tuple(metainfo["classes"]) != classes:
+            raise ValueError(
+                f"metainfo.classes is {', '.join(metainfo['classes'])}, but '{path}' has "
+                f"{', '.join(classes)}: leave metainfo.classes out."
+            )
+        metainfo["classes"] = classes
+        metainfo.setdefault("palette", bit_palette(len(classes)))
+        super().__init__(image_labels=path.name, report=report, metainfo=metainfo, **kwargs)
+
+    @classmethod
+    def classes_of(cls, dataset: Mapping[str, Any]) -> list[str] | None:
+        """Read the classes of a data set's entry in a config, background first.
+
+        Args:
+            dataset: The entry.
+
+        Returns:
+            The classes; None if the folder of the entry is not there.
+
+        Raises:
+            ValueError: If there is no labels file in it, or it has a fault.
+        """
+        if not os.path.isdir(dataset.get("data_root") or "."):
+            return None
+        path = find_labels_file(dataset.get("data_root"), dataset.get("image_labels"))
+        return list(read_own_labels(path).classes)
+
+    def load_data_list(self) -> list[dict]:
+        """List the photos of the split with their labels and, where they are there, masks.
+
+        Returns:
+            One dict per photo, as :meth:`WSSSDataset.load_data_list`.
+
+        Raises:
+            ValueError: If a folder or photo is missing, or the split is empty.
+        """
+        finder = _PhotoFinder(self._folder("img_path", "Photo"))
+        seg_dir = self.data_prefix.get("seg_map_path")
+        photos = [photo for photo in self.own_labels.photos if photo.split == self.split]
+        if not photos:
+            self.report(
+                "empty split",
+                f"'{self.image_labels}' has no photo of the split '{self.split}': write "
+                f"'{self.split}' into its column 'split'.",
+            )
+        data_list, missing = [], []
+        for photo in photos:
+            names = finder.find(photo.name)
+            if len(names) != 1:
+                if names:
+                    self.report(
+                        "photo name",
+                        f"'{photo.name}' in '{self.image_labels}' may be {' or '.join(names)}: "
+                        "write the name with its suffix.",
+                    )
+                else:
+                    missing.append(photo.name)
+                continue
+            name = names[0]
+            info = dict(
+                img_path=os.path.join(finder.folder, name),
+                img_id=photo_stem(name),
+                gt_label=to_multi_hot(photo.labels, self.own_labels.classes),
+                label_map=self.label_map,
+                reduce_zero_label=self.reduce_zero_label,
+                seg_fields=[],
+            )
+            mask = os.path.join(seg_dir or "", photo_stem(name) + self.seg_map_suffix)
+            if seg_dir and (self._loads_masks or os.path.isfile(mask)):
+                info["seg_map_path"] = mask
+            data_list.append(info)
+        if missing:
+            self.report(
+                "missing photo",
+                f"{len(missing)} of {len(photos)} photos of '{self.image_labels}' are not in "
+                f"'{finder.folder}', the first is '{missing[0]}': add them or take them out.",
+                [f"'{name}' is not in '{finder.folder}'" for name in missing],
+            )
+        return data_list
+
+    def unlisted(self) -> list[str]:
+        """List the photos of the folder that the labels file does not name, in any split."""
+        finder = _PhotoFinder(self._folder("img_path", "Photo"))
+        names = [name for photo in self.own_labels.photos for name in finder.find(photo.name)]
+        stems = {_path_stem(os.path.join(finder.folder, name)) for name in names}
+        masks = self.data_prefix.get("seg_map_path")
+        beside = masks is None or os.path.realpath(masks) == os.path.realpath(finder.folder)
+        try:
+            there = find_photos([finder.folder], leave_out=None if beside else masks)
+        except ValueError:  # none at all
+            return []
+        return [str(photo.path) for photo in there if _path_stem(photo.path) not in stems]
+
+    def labels_without_photo(self) -> set[str]:
+        """Name nothing: a missing photo is a fault here, told when the set is filled."""
+        return set()
+
+
+def _path_stem(path: str | os.PathLike) -> str:
+    return photo_stem(os.path.normpath(path))
+
+
+class _PhotoFinder:
+    """Find photos whose names were written down by people.
+
+    A name may lack its suffix or have it in other letters (JPG, jpg), and an accented letter may be
+    one character or two, as macOS writes it.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._listed: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, name: str) -> list[str]:
+        """Return the names of the files below the folder that it may mean; of one, as a rule."""
+        if os.path.isfile(os.path.join(self.folder, name)):
+            return [name]
+        sub, _, base = name.rpartition("/")
+        if sub not in self._listed:
+            self._listed[sub] = self._list(sub)
+        stem = photo_stem(unicodedata.normalize("NFC", base))
+        suffix = unicodedata.normalize("NFC", base)[len(stem) :].lower()
+        return [
+            f"{sub}/{found}" if sub else found
+            for found in self._listed[sub].get(stem, [])
+            if suffix in ("", os.path.splitext(found)[1].lower())
+        ]
+
+    def _list(self, sub: str) -> dict[str, list[str]]:
+        """List the photos of a folder by their names without suffix."""
+        folder = os.path.join(self.folder, sub)
+        table: dict[str, list[str]] = {}
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+            if name.lower().endswith(PHOTO_SUFFIXES):
+                table.setdefault(photo_stem(unicodedata.normalize("NFC", name)), []).append(name)
+        return table

@@ -1,0 +1,54 @@
+"""What is wrong with data: raised at once, or gathered to be told together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Report(Protocol):
+    """What a reading function calls when it meets a fault; it goes on where this returns."""
+
+    def __call__(self, kind: str, sentence: str, files: Sequence[str] = ()) -> None:
+        """Take a fault.
+
+        Args:
+            kind: A few words that faults of this kind share, such as "missing photo".
+            sentence: What is wrong and what to do.
+            files: Where the sentence sums up, all files that it is about.
+        """
+
+
+def refuse(kind: str, sentence: str, files: Sequence[str] = ()) -> None:
+    """Raise the fault: the report of everything that wants to work with the data.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(sentence)
+
+
+class Problems:
+    """Gather faults by kind; see :class:`Report`."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[str]] = {}
+
+    def __call__(self, kind: str, sentence: str, files: Sequence[str] = ()) -> None:
+        """Keep a fault: one line, or one for each of the files."""
+        lines = self.found.setdefault(kind, [])
+        lines += [file for file in files] or [" ".join(sentence.split())]
+
+    @property
+    def count(self) -> int:
+        """How many there are, of all kinds."""
+        return sum(len(lines) for lines in self.found.values())
+
+    def lines(self, limit: int) -> list[str]:
+        """List the faults, ``kind: fault``, at most ``limit`` of each kind and how many more."""
+        listed = []
+        for kind, lines in self.found.items():
+            listed += [f"{kind}: {line}" for line in lines[:limit]]
+            if len(lines) > limit:
+                listed.append(f"{kind}: ... and {len(lines) - limit:,} more")
+        return listed

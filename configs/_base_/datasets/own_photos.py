@@ -1,0 +1,49 @@
+# Photos of your own with labels.csv or labels.json (docs/own_data.md); 4 images per GPU.
+dataset_type = "OwnPhotosDataset"
+data_root = "data/own"
+crop_size = (512, 512)
+
+train_pipeline = [
+    dict(type="LoadPhoto"),
+    # Photos from cameras are large: without this, a crop would show a part of an object at most.
+    dict(type="ResizeToFit", scale=(512, 512)),
+    dict(type="RandomScale", ratio_range=(0.5, 2.0)),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="RandomCropPad", crop_size=crop_size),
+    dict(type="PackWSSSInputs"),
+]
+test_pipeline = [
+    dict(type="LoadPhoto"),
+    dict(type="ResizeToFit", scale=(512, 512)),
+    dict(type="LoadOptionalMask"),  # at the size of the photo
+    dict(type="PackWSSSInputs"),
+]
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="SeededInfiniteSampler", shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path="", seg_map_path="masks"),
+        split="train",
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(img_path="", seg_map_path="masks"),
+        split="val",
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = val_dataloader
