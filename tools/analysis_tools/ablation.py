@@ -17,11 +17,18 @@ CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
 LABELS = "configs/afa/afa-labels_mit-b0_1xb8-300it_shapes-96x96.py"
 SUPERVISED = "configs/afa/supervised_mit-b0_1xb8-720it_shapes-96x96.py"
 NO_AFFINITY = ["model.affinity_head=None", "model.train_cfg.propagation=None"]
+# The energy is a sum over all pairs of pixels: at 48 instead of 256 pixels a side, the paper's
+# weight of 1e-7 and width of 100 pixels become (256 / 48)^4 times and 48 / 256 as much.
+REGULARISER = [
+    "model.loss_reg.type=DenseEnergyLoss",
+    "model.loss_reg.energy_weight=8.1e-5",
+    "model.loss_reg.sigma_xy=19",
+]
 MODULES = {
     "CAM": ["model.refiner=None", *NO_AFFINITY],
     "+ PAR": NO_AFFINITY,
     "+ AFA": [],
-    "+ regulariser": ["model.loss_reg.type=DenseEnergyLoss"],
+    "+ regulariser": REGULARISER,
 }
 PROPAGATION = {
     "nothing": ["model.train_cfg.propagation=None"],
