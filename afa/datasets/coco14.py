@@ -28,4 +28,8 @@ CLASSES = (
 class COCO14Dataset(WSSSDataset):
     """Read MS COCO 2014 with masks made of its instances: background and 80 classes."""
 
+    prepare_hint = (
+        "make the set with `python tools/dataset_converters/coco14.py` (docs/data.md), or set "
+        "data_root"
+    )
     METAINFO: ClassVar[dict] = dict(classes=CLASSES, palette=bit_palette(len(CLASSES)))

@@ -1,3 +1,5 @@
+import pytest
+
 from afa.datasets import COCO14Dataset
 from afa.datasets.coco14 import CLASSES
 
@@ -14,3 +16,11 @@ def test_classes_stand_in_the_order_of_the_category_ids():
 def test_every_class_has_its_own_colour():
     palette = COCO14Dataset.METAINFO["palette"]
     assert len({tuple(color) for color in palette}) == 81
+
+
+def test_what_is_missing_names_the_command_that_makes_it(tmp_path):
+    paths = dict(data_prefix=dict(img_path="train2014"), ann_file="ImageSets/train.txt")
+    for folder in ("away", "train2014"):  # without the photos, then without the list
+        (tmp_path / folder).mkdir()
+        with pytest.raises(ValueError, match=r"make the set with .*coco14\.py"):
+            COCO14Dataset(data_root=str(tmp_path), pipeline=[], **paths)
