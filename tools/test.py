@@ -1,7 +1,7 @@
 """Test a model: `python tools/test.py CONFIG CHECKPOINT`."""
 
 import argparse
-import json
+import time
 from pathlib import Path
 
 from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_local_rank
@@ -9,13 +9,35 @@ from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_loca
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Test a checkpoint as a config says.")
+    parser = argparse.ArgumentParser(
+        description="Test a checkpoint as a config says; docs/testing.md tells more."
+    )
     add_run_arguments(parser)
     parser.add_argument("checkpoint", help="checkpoint file (.pth)")
+    parser.add_argument("--split", metavar="NAME", help="another list of images, e.g. test")
     parser.add_argument(
-        "--tta", action="store_true", help="test with tta_model and tta_pipeline of the config"
+        "--tta", action="store_true", help="several scales with mirror images (test_cfg.tta)"
     )
-    parser.add_argument("--out-json", help="write the metrics to this file as well")
+    parser.add_argument(
+        "--tta-merge", choices=("max", "mean"), help="how scales are merged (default: max)"
+    )
+    parser.add_argument("--crf", action="store_true", help="dense CRF as well (test_cfg.crf)")
+    parser.add_argument(
+        "--crf-workers",
+        type=int,
+        metavar="N",
+        help="processes that compute CRFs (default: the cores but one, at most 8)",
+    )
+    parser.add_argument(
+        "--format-only",
+        action="store_true",
+        help="measure nothing, write label maps; for VOC the server's archive",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder for them (default: WORK_DIR/format-SPLIT)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace those of an earlier run")
+    parser.add_argument("--out-json", metavar="FILE", help="write the figures to this file as well")
     return parser.parse_args()
 
 
@@ -29,18 +51,27 @@ def main() -> None:
     check_environment()
 
     from afa.engine.config import load_config
+    from afa.engine.evaluation_options import EvaluationOptions
+    from afa.engine.evaluation_report import write_report
     from afa.engine.runner import build_runner
+    from afa.utils.files import write_json
 
+    names = EvaluationOptions.__dataclass_fields__
+    options = EvaluationOptions(**{name: getattr(args, name) for name in names})
     cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))
     cfg.launcher = args.launcher
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    runner = build_runner(cfg, stage="test", tta=args.tta)
+    runner = build_runner(cfg, stage="test", options=options)
+    start = time.perf_counter()
     metrics = runner.test()
-    if args.out_json and runner.rank == 0:
-        numbers = {key: float(value) for key, value in metrics.items()}
+    if runner.rank != 0:
+        return
+    report = write_report(runner, metrics, options, time.perf_counter() - start)
+    print(f"Figures, options and versions are in {report}.")
+    if args.out_json:
         Path(args.out_json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out_json).write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        write_json(args.out_json, metrics)
 
 
 if __name__ == "__main__":

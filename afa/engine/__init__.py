@@ -4,10 +4,10 @@ from afa.utils.quiet import import_mmseg_quietly
 
 import_mmseg_quietly()
 
-from . import hooks, log_processor, model_wrappers, optimizers, samplers  # noqa: E402
+from . import hooks, log_processor, loops, model_wrappers, optimizers, samplers  # noqa: E402
 from .checkpoint_loader import register_checkpoint_loaders  # noqa: E402
 
 # At import, so that a run that never calls our tools is protected as well.
 register_checkpoint_loaders()
 
-__all__ = ["hooks", "log_processor", "model_wrappers", "optimizers", "samplers"]
+__all__ = ["hooks", "log_processor", "loops", "model_wrappers", "optimizers", "samplers"]

@@ -42,7 +42,7 @@ def _heads(node: Any, path: str) -> Iterator[tuple[str, Any]]:
         if "num_classes" in node:
             yield path, node
         for key, value in node.items():
-            if key.endswith("head"):
+            if key.endswith("head") or key == "module":  # of a model that is wrapped for testing
                 yield from _heads(value, f"{path}.{key}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
 from mmengine.utils import import_modules_from_strings
@@ -15,8 +16,12 @@ from afa.utils.environment import check_environment
 
 from .checkpoint_check import check_checkpoint
 from .checkpoint_loader import register_checkpoint_loaders
-from .config_check import check_config, dataset_classes, stage_datasets
+from .config_check import check_config
+from .config_classes import dataset_classes
+from .config_files import stage_datasets
 from .dist import init_dist
+from .evaluation_options import EvaluationOptions
+from .evaluation_setup import apply_options
 from .hooks import ReleaseWorkersHook
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
@@ -96,15 +101,16 @@ def _prepare_processes(cfg: Config) -> None:
         wrapper.setdefault("find_unused_parameters", cfg.find_unused_parameters)
 
 
-def _use_tta(cfg: Config) -> None:
-    """Wrap the model for test-time augmentation, as mmseg's --tta."""
-    for key in ("tta_model", "tta_pipeline"):
-        if key not in cfg:
-            raise ValueError(f"--tta needs {key} in the config.")
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.test_pipeline = cfg.tta_pipeline
-    cfg.tta_model.module = cfg.model
-    cfg.model = cfg.tta_model
+def _count_once(cfg: Config) -> None:
+    """Let no process evaluate an image that another one evaluates too.
+
+    mmengine's sampler repeats images until every process has as many; its metrics cut the list of
+    results, ours have none.
+    """
+    for key in ("val_dataloader", "test_dataloader"):
+        sampler = (cfg.get(key) or {}).get("sampler")
+        if sampler and sampler.get("type") in ("DefaultSampler", DefaultSampler):
+            sampler["round_up"] = False
 
 
 def build_runner(
@@ -112,7 +118,7 @@ def build_runner(
     stage: str = "train",
     amp: bool = False,
     resume: str | None = None,
-    tta: bool = False,
+    options: EvaluationOptions | None = None,
 ) -> Runner:
     """Check a config and build its runner.
 
@@ -122,7 +128,7 @@ def build_runner(
         amp: Whether to train in bfloat16.
         resume: Checkpoint to go on from, or 'auto' for the latest one in the work dir, or None
             to do as the config says.
-        tta: Whether to test with the config's `tta_model` and `tta_pipeline`.
+        options: What a test does beside running the network once.
 
     Returns:
         mmengine's runner, with the checkpoint (if any) found to fit.
@@ -145,8 +151,9 @@ def build_runner(
     cfg.setdefault("log_processor", {"type": "AFALogProcessor", "by_epoch": False})
     if amp:
         _use_amp(cfg)
-    if tta:
-        _use_tta(cfg)
+    if options is not None:
+        apply_options(cfg, options)
+    _count_once(cfg)
     if stage == "train":
         _set_resume(cfg, resume)
     check_config(cfg, _STAGES[stage])

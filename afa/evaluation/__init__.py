@@ -4,6 +4,6 @@ from afa.utils.quiet import import_mmseg_quietly
 
 import_mmseg_quietly()
 
-from afa.evaluation.metrics import MultiLabelMetric, WSSSIoUMetric  # noqa: E402
+from afa.evaluation.metrics import LabelPNGMetric, MultiLabelMetric, WSSSIoUMetric  # noqa: E402
 
-__all__ = ["MultiLabelMetric", "WSSSIoUMetric"]
+__all__ = ["LabelPNGMetric", "MultiLabelMetric", "WSSSIoUMetric"]

@@ -1,8 +1,8 @@
-"""Fully connected CRF with Gaussian edge potentials; numpy and pydensecrf alone.
+"""Fully connected CRF with Gaussian edge potentials; numpy, OpenCV and pydensecrf alone.
 
 Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
 Potentials", NIPS 2011. Neither torch nor mmseg is imported here, so that a worker process that
-computes CRFs is light. L labels, H W pixels.
+computes CRFs is light. L labels, H W pixels, h w pixels of the logits.
 
     E(x) = sum_p -log P(x_p) + sum_{p<q} [x_p != x_q] (w1 exp(-|p-q|^2 / 2 s1^2)
            + w2 exp(-|p-q|^2 / 2 s2^2 - |I_p-I_q|^2 / 2 s3^2))
@@ -12,7 +12,9 @@ with the number of neighbours.
 """
 
 import importlib.util
+from typing import Any
 
+import cv2
 import numpy as np
 
 MIN_PROB = 1e-5  # a probability of 0 would have infinite energy
@@ -84,3 +86,26 @@ def dense_crf(
         sxy=bi_xy_std, srgb=bi_rgb_std, rgbim=np.ascontiguousarray(image), compat=bi_weight
     )
     return np.array(crf.inference(num_iters), dtype=np.float32).reshape(probs.shape)
+
+
+def crf_of_logits(
+    image: np.ndarray, logits: np.ndarray, with_probs: bool = False, **settings: Any
+) -> np.ndarray:
+    """Resize logits to an image, take their softmax, and sharpen it along the image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        logits: (L, h, w) float32 of the labels that the image can have, resized bilinearly.
+        with_probs: give probabilities and not labels.
+        settings: constants of :func:`dense_crf`.
+
+    Returns:
+        (H, W) uint8, the index 0..L-1 of the best label; with ``with_probs`` (L, H, W) float32.
+    """
+    size = (image.shape[1], image.shape[0])  # OpenCV's order
+    probs = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in logits])
+    probs -= probs.max(axis=0)
+    np.exp(probs, out=probs)
+    probs /= probs.sum(axis=0)
+    refined = dense_crf(image, probs, **settings)
+    return refined if with_probs else refined.argmax(axis=0).astype(np.uint8)

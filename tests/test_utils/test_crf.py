@@ -4,9 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from afa.utils import crf
-from afa.utils.crf import dense_crf
+from afa.utils.crf import crf_of_logits, dense_crf
 
 GREY = np.full((16, 20, 3), 120, dtype=np.uint8)
 
@@ -137,6 +139,25 @@ def test_missing_pydensecrf_is_one_sentence(monkeypatch):
     monkeypatch.setattr(crf.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install pydensecrf2"):
         dense_crf(GREY, np.ones((2, 16, 20), dtype=np.float32))
+
+
+@pytest.mark.parametrize("grid", [(24, 32), (6, 8), (1, 1), (40, 50)])
+def test_logits_are_resized_and_softened_as_torch_does(grid):
+    image, _ = _two_colours()
+    logits = 3 * np.random.randn(3, *grid).astype(np.float32)
+    resized = F.interpolate(torch.from_numpy(logits)[None], (24, 32), mode="bilinear")[0]
+    probs = crf_of_logits(image, logits, with_probs=True, num_iters=0)
+    np.testing.assert_allclose(probs, resized.softmax(0).clamp(1e-5), atol=2e-5)
+    refined = dense_crf(image, resized.softmax(0).numpy(), num_iters=5)
+    again = crf_of_logits(image, logits, with_probs=True, num_iters=5)
+    np.testing.assert_allclose(again, refined, atol=1e-3)
+    label = crf_of_logits(image, logits, num_iters=5)
+    assert label.dtype == np.uint8
+    np.testing.assert_array_equal(label, again.argmax(0))
+
+
+def test_logits_of_one_label_give_it_everywhere():
+    assert not crf_of_logits(GREY, np.random.randn(1, 4, 5).astype(np.float32)).any()
 
 
 def test_import_is_light():

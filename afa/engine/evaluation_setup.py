@@ -1,0 +1,234 @@
+"""Change a config so that its test does what the options of tools/test.py say."""
+
+import copy
+import os
+import os.path as osp
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmseg.datasets import PascalVOCDataset
+from mmseg.registry import DATASETS, MODELS
+
+from afa.datasets import VOC12Dataset
+from afa.models import AFA, MultiScaleTTA
+
+from .config_check import stage_datasets
+from .config_components import find_component
+from .evaluation_options import EvaluationOptions
+
+VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
+_LOOP_KEYS = ("label_thr", "max_side")  # of test_cfg.crf; the others are constants of the CRF
+_IOU_METRICS = ("WSSSIoUMetric", "IoUMetric")
+_KEPT_ARGS = ("classes", "ignore_index", "nan_to_num")  # of the metric that --crf repeats
+_MAX_WORKERS = 8
+
+
+def apply_options(cfg: Config, options: EvaluationOptions) -> None:
+    """Change a config in place so that its test does what the options say.
+
+    Args:
+        cfg: The config, with its components registered.
+        options: The options.
+
+    Raises:
+        ValueError: If config and options do not go together.
+    """
+    cfg.test_dataloader = copy.deepcopy(cfg.test_dataloader)  # val may share it
+    crf = dict((cfg.model.get("test_cfg") or {}).get("crf") or {})
+    if options.split is not None:
+        _choose_split(cfg, options.split)
+    if options.tta:
+        _use_tta(cfg, options)
+    if options.crf:
+        _use_crf(cfg, crf, options)
+    if options.format_only:
+        _format_only(cfg, options)
+    else:
+        _check_truth(cfg)
+
+
+def _test_datasets(cfg: Config) -> list[Any]:
+    return [dataset for _, dataset in stage_datasets(cfg, ("test",))]
+
+
+def _choose_split(cfg: Config, split: str) -> None:
+    """Make the test read another list: that of another loader, or the file beside its own."""
+    datasets = _test_datasets(cfg)
+    if len(datasets) != 1 or not datasets[0].get("ann_file"):
+        raise ValueError(
+            "--split needs a test_dataloader with one data set and its ann_file: set "
+            "test_dataloader.dataset with --cfg-options instead."
+        )
+    dataset = datasets[0]
+    for _, other in stage_datasets(cfg, ("test", "val", "train")):
+        if _stem(other) == split:
+            for key in ("data_root", "ann_file", "data_prefix", "image_labels"):
+                if key in other:
+                    dataset[key] = copy.deepcopy(other[key])
+            return
+    folder = osp.dirname(dataset["ann_file"])
+    whole = osp.join(dataset.get("data_root") or "", folder)
+    if osp.basename(split) != split or not osp.isfile(osp.join(whole, f"{split}.txt")):
+        names = sorted(osp.splitext(name)[0] for name in _listdir(whole) if name.endswith(".txt"))
+        raise ValueError(
+            f"There is no list '{split}.txt' in '{whole}': --split takes one of "
+            f"{', '.join(names) or 'those that you put there'}."
+        )
+    dataset["ann_file"] = osp.join(folder, f"{split}.txt")
+
+
+def _listdir(folder: str) -> list[str]:
+    return os.listdir(folder or ".") if osp.isdir(folder or ".") else []
+
+
+def _stem(dataset: Mapping[str, Any]) -> str:
+    return osp.splitext(osp.basename(dataset.get("ann_file") or ""))[0]
+
+
+def _split(dataset: Mapping[str, Any]) -> str:
+    return _stem(dataset) or "all"
+
+
+def _use_tta(cfg: Config, options: EvaluationOptions) -> None:
+    """Wrap the model: with the config's tta_model as mmseg does, else with MultiScaleTTA."""
+    if "tta_model" not in cfg:
+        given = (cfg.model.get("test_cfg") or {}).get("tta") or {}
+        merge = {} if options.tta_merge is None else {"merge": options.tta_merge}
+        cfg.model = ConfigDict({"type": "MultiScaleTTA", "module": cfg.model, **given, **merge})
+        return
+    if "tta_pipeline" not in cfg:
+        raise ValueError(
+            "The config has tta_model but no tta_pipeline: --tta needs both, or neither for the "
+            "scales of model.test_cfg.tta."
+        )
+    if options.tta_merge is not None:
+        raise ValueError("--tta-merge is not for the config's own tta_model: set it there.")
+    if options.crf:
+        raise ValueError(
+            "--crf cannot see the merged logits of the config's own tta_model: leave one of "
+            "them out, or remove tta_model for the scales of model.test_cfg.tta."
+        )
+    _keep_logits(cfg.model, "full")
+    _set_pipeline(cfg, cfg.tta_pipeline)
+    cfg.tta_model.module = cfg.model
+    cfg.model = cfg.tta_model
+
+
+def _set_pipeline(cfg: Config, pipeline: Any) -> None:
+    for dataset in _test_datasets(cfg):
+        dataset["pipeline"] = pipeline
+    cfg.test_pipeline = pipeline
+
+
+def _keep_logits(model: Any, size: str) -> None:
+    """Ask a model of ours for its logits; mmseg's give them unasked, at the size of the photo."""
+    component = find_component(model.get("type"), MODELS)
+    if component is MultiScaleTTA:
+        model["seg_logits"] = size
+    elif isinstance(component, type) and issubclass(component, AFA):
+        model["test_cfg"] = ConfigDict({**(model.get("test_cfg") or {}), "seg_logits": size})
+
+
+def _use_crf(cfg: Config, crf: dict[str, Any], options: EvaluationOptions) -> None:
+    """Take the loop with CRF workers, and measure its label map beside the segmentation."""
+    loop = dict(cfg.get("test_cfg") or {})
+    if loop.get("type", "TestLoop") != "TestLoop":
+        raise ValueError(f"--crf replaces TestLoop, but test_cfg of the config is {loop['type']}.")
+    workers = _default_workers() if options.crf_workers is None else options.crf_workers
+    loop.update({key: crf.pop(key) for key in _LOOP_KEYS if key in crf})
+    crf = {"type": "DenseCRF", **crf}
+    cfg.test_cfg = ConfigDict({**loop, "type": "CRFTestLoop", "crf": crf, "num_workers": workers})
+    _keep_logits(cfg.model, "input")
+    if options.format_only:
+        return
+    metrics = list(_metrics(cfg))
+    own = [m for m in metrics if m.get("type") in _IOU_METRICS and _field(m) == "pred_sem_seg"]
+    if not own:
+        raise ValueError(
+            "--crf needs a metric of the segmentation in test_evaluator, such as "
+            "dict(type='WSSSIoUMetric', prefix='seg')."
+        )
+    kept = {key: own[0][key] for key in _KEPT_ARGS if key in own[0]}
+    added = {"type": "WSSSIoUMetric", **kept, "field": "pred_crf", "prefix": "crf"}
+    cfg.test_evaluator = [*metrics, ConfigDict(added)]
+
+
+def _default_workers() -> int:
+    """Give every core of this process's share but one to the CRF."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = (cores or 1) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return max(1, min(_MAX_WORKERS, share - 1))
+
+
+def _metrics(cfg: Config) -> Iterator[Any]:
+    evaluator = cfg.get("test_evaluator")
+    if isinstance(evaluator, Mapping) and "metrics" in evaluator:
+        evaluator = evaluator["metrics"]
+    yield from evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+
+
+def _field(metric: Mapping[str, Any]) -> str:
+    return metric.get("field", "pred_sem_seg")
+
+
+def _format_only(cfg: Config, options: EvaluationOptions) -> None:
+    """Let the test run without truth and write label maps."""
+    datasets = _test_datasets(cfg)
+    if not datasets:
+        raise ValueError("--format-only needs a test_dataloader with a data set.")
+    for dataset in datasets:
+        dataset["pipeline"] = _without_truth(dataset.get("pipeline") or [])
+        if "image_labels" in dataset:
+            dataset["image_labels"] = None
+        prefix = dataset.get("data_prefix") or {}
+        dataset["data_prefix"] = {k: v for k, v in prefix.items() if k != "seg_map_path"}
+    if "test_pipeline" in cfg:
+        cfg.test_pipeline = datasets[0]["pipeline"]
+    inner = cfg.model.get("module", cfg.model)
+    if "pseudo_labels" in (inner.get("test_cfg") or {}):
+        inner["test_cfg"]["pseudo_labels"] = False
+    cfg.test_evaluator = ConfigDict(
+        {
+            "type": "LabelPNGMetric",
+            "out_dir": options.out or osp.join(cfg.work_dir, f"format-{_split(datasets[0])}"),
+            **_result_places(datasets[0]),
+            "field": "pred_crf" if options.crf else "pred_sem_seg",
+            "overwrite": options.overwrite,
+        }
+    )
+
+
+def _result_places(dataset: Mapping[str, Any]) -> dict[str, str]:
+    """Name folder and archive: what the VOC server asks for, or plain folders for other sets."""
+    component = find_component(dataset.get("type"), DATASETS)
+    if isinstance(component, type) and issubclass(component, (VOC12Dataset, PascalVOCDataset)):
+        return {"folder": VOC_FOLDER, "archive": "results.tar.gz"}
+    name = str(getattr(component, "__name__", "set")).removesuffix("Dataset") or "set"
+    return {"folder": f"results/{name}/{_split(dataset)}"}
+
+
+def _without_truth(steps: Any) -> list[Any]:
+    """Take out the steps that load masks, also inside of other steps."""
+    kept: list[Any] = []
+    for step in steps:
+        if isinstance(step, (list, tuple)):
+            inner_steps = _without_truth(step)
+            kept += [inner_steps] if inner_steps or not step else []  # [] would leave no variant
+        elif not isinstance(step, Mapping):
+            kept.append(step)
+        elif "LoadAnnotations" not in str(step.get("type")):
+            inner = {k: _without_truth(step[k]) for k in ("transforms",) if k in step}
+            kept.append(ConfigDict({**step, **inner}))
+    return kept
+
+
+def _check_truth(cfg: Config) -> None:
+    """Refuse a test that can measure nothing."""
+    types = [metric.get("type") for metric in _metrics(cfg) if isinstance(metric, Mapping)]
+    loads = "LoadAnnotations" in str([d.get("pipeline") for d in _test_datasets(cfg)])
+    if types and not loads and all(kind in _IOU_METRICS for kind in types):
+        raise ValueError(
+            "The test pipeline loads no masks (LoadAnnotations), so that nothing can be measured: "
+            "add it, or write label maps with --format-only."
+        )

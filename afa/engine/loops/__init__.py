@@ -1,0 +1,5 @@
+"""Loops."""
+
+from .crf_test_loop import CRFTestLoop
+
+__all__ = ["CRFTestLoop"]

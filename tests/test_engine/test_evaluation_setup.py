@@ -1,0 +1,222 @@
+import numpy as np
+import pytest
+from mmengine.config import ConfigDict
+from toy_photos import make_cfg, write_checkpoint, write_photos
+
+from afa.datasets.label_png import read_label_png
+from afa.engine import evaluation_setup
+from afa.engine.evaluation_options import EvaluationOptions
+from afa.engine.evaluation_setup import VOC_FOLDER, apply_options
+from afa.engine.runner import build_runner
+
+PAPER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
+TTA_PIPELINE = [
+    dict(type="LoadPhoto"),
+    dict(
+        type="TestTimeAug",
+        transforms=[
+            [dict(type="Resize", scale_factor=f, keep_ratio=True) for f in (0.5, 1.0)],
+            [dict(type="RandomFlip", prob=p, direction="horizontal") for p in (0.0, 1.0)],
+            [dict(type="LoadAnnotations")],
+            [dict(type="PackWSSSInputs")],
+        ],
+    ),
+]
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_photos(tmp_path / "data", splits=("val",))
+    return tmp_path / "data"
+
+
+def _applied(root, tmp_path, changes=None, **options):
+    cfg = make_cfg(root, tmp_path / "work", **(changes or {}))
+    apply_options(cfg, EvaluationOptions(**options))
+    return cfg
+
+
+def _run(root, tmp_path, changes=None, **options):
+    cfg = make_cfg(root, tmp_path / "work", **(changes or {}))
+    cfg.load_from = write_checkpoint(tmp_path / "model.pth")
+    return build_runner(cfg, stage="test", options=EvaluationOptions(**options)).test()
+
+
+# ---- scales -------------------------------------------------------------------------------------
+
+
+def test_scales_need_nothing_in_the_config(root, tmp_path):
+    figures = _run(root, tmp_path, tta=True)
+    assert {"seg/mIoU", "seg/IoU.a"} <= set(figures)
+    # Neither classification nor labels from CAMs, which have scales of their own.
+    assert not any(key.startswith(("cls/", "cam/")) for key in figures)
+
+
+def test_settings_come_from_the_config_and_the_command_line(root, tmp_path):
+    changes = dict(model__test_cfg__tta=dict(scales=(1.0, 2.0), merge="max"))
+    cfg = _applied(root, tmp_path, changes, tta=True, tta_merge="mean")
+    assert cfg.model.type == "MultiScaleTTA" and cfg.model.module.type == "AFA"
+    assert (cfg.model.scales, cfg.model["merge"]) == ((1.0, 2.0), "mean")
+    assert _applied(root, tmp_path, changes, tta=True).model["merge"] == "max"
+
+
+def test_a_misspelt_setting_is_named(root, tmp_path):
+    changes = dict(model__test_cfg__tta=dict(scale=(1.0,)))
+    with pytest.raises(ValueError, match="no argument 'scale'; did you mean 'scales'"):
+        _run(root, tmp_path, changes, tta=True)
+
+
+def test_a_tta_model_of_the_config_works_as_in_mmseg(root, tmp_path):
+    changes = dict(tta_model=dict(type="SegTTAModel"), tta_pipeline=TTA_PIPELINE)
+    figures = _run(root, tmp_path, changes, tta=True)
+    assert "seg/mIoU" in figures
+    for more, text in (
+        (dict(tta_merge="mean"), "--tta-merge is not for"),
+        (dict(crf=True), "--crf cannot see the merged logits"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            _applied(root, tmp_path, changes, tta=True, **more)
+    changes.pop("tta_pipeline")
+    with pytest.raises(ValueError, match="tta_model but no tta_pipeline"):
+        _applied(root, tmp_path, changes, tta=True)
+
+
+def test_masks_are_taken_out_of_a_tta_pipeline_too(root, tmp_path):
+    changes = dict(tta_model=dict(type="SegTTAModel"), tta_pipeline=TTA_PIPELINE)
+    cfg = _applied(root, tmp_path, changes, tta=True, format_only=True)
+    steps = cfg.test_dataloader.dataset.pipeline[1].transforms
+    assert [[step.type for step in group] for group in steps] == [
+        ["Resize", "Resize"],
+        ["RandomFlip", "RandomFlip"],
+        ["PackWSSSInputs"],
+    ]
+
+
+# ---- CRF ----------------------------------------------------------------------------------------
+
+
+def test_the_crf_is_measured_beside_the_segmentation(root, tmp_path):
+    frequent = dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg", classes=["a", "b"])
+    changes = dict(
+        test_evaluator=[dict(type="WSSSIoUMetric", field="pred_cam", prefix="cam"), frequent],
+        model__test_cfg__crf=dict(bi_rgb_std=13, label_thr=0.1, max_side=500),
+    )
+    cfg = _applied(root, tmp_path, changes, crf=True, crf_workers=3)
+    assert cfg.test_cfg == dict(
+        type="CRFTestLoop",
+        crf=dict(type="DenseCRF", bi_rgb_std=13),
+        num_workers=3,
+        label_thr=0.1,
+        max_side=500,
+    )
+    assert cfg.test_evaluator[:2] == changes["test_evaluator"]
+    assert cfg.test_evaluator[2] == dict(frequent, field="pred_crf", prefix="crf")
+    assert cfg.model.test_cfg.seg_logits == "input" and cfg.model.test_cfg.pseudo_labels
+
+
+def test_with_scales_the_merged_logits_are_kept(root, tmp_path):
+    cfg = _applied(root, tmp_path, crf=True, tta=True)
+    assert cfg.model.seg_logits == "input"
+    assert "seg_logits" not in cfg.model.module.test_cfg
+
+
+def test_other_loops_and_no_metric_are_refused(root, tmp_path):
+    with pytest.raises(ValueError, match=r"--crf replaces TestLoop, but test_cfg .* is MyLoop"):
+        _applied(root, tmp_path, dict(test_cfg=dict(type="MyLoop")), crf=True)
+    changes = dict(test_evaluator=[dict(type="MultiLabelMetric")])
+    with pytest.raises(ValueError, match="--crf needs a metric of the segmentation"):
+        _applied(root, tmp_path, changes, crf=True)
+
+
+def test_cores_are_shared_by_the_processes_of_a_machine(monkeypatch):
+    monkeypatch.setattr(evaluation_setup.os, "sched_getaffinity", lambda _: set(range(12)))
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert evaluation_setup._default_workers() == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert evaluation_setup._default_workers() == 5
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "12")
+    assert evaluation_setup._default_workers() == 1
+
+
+# ---- another list -------------------------------------------------------------------------------
+
+
+def test_a_list_beside_the_configs_own(root, tmp_path):
+    (root / "ImageSets/test.txt").write_text("photo_03\n")
+    cfg = _applied(root, tmp_path, split="test")
+    assert cfg.test_dataloader.dataset.ann_file == "ImageSets/test.txt"
+    assert cfg.val_dataloader.dataset.ann_file == "ImageSets/val.txt"
+
+
+def test_a_list_of_another_loader_comes_with_its_folders(root, tmp_path):
+    cfg = make_cfg(root, tmp_path)
+    other = dict(ann_file="lists/train.txt", data_prefix=dict(img_path="train2014"), type="Any")
+    cfg.train_dataloader = dict(dataset=other)
+    apply_options(cfg, EvaluationOptions(split="train"))
+    dataset = cfg.test_dataloader.dataset
+    assert dataset.ann_file == "lists/train.txt" and dataset.type == "WSSSDataset"
+    assert dataset.data_prefix == dict(img_path="train2014")
+
+
+@pytest.mark.parametrize("split", ["tset", "../ImageSets/val", "/etc/passwd"])
+def test_a_list_that_is_not_there(root, tmp_path, split):
+    with pytest.raises(ValueError, match=f"no list '{split}.txt'.*takes one of val"):
+        _applied(root, tmp_path, split=split)
+
+
+def test_several_data_sets_have_no_one_list(root, tmp_path):
+    cfg = make_cfg(root, tmp_path)
+    one = cfg.test_dataloader.dataset
+    cfg.test_dataloader.dataset = ConfigDict(type="ConcatDataset", datasets=[one, one])
+    with pytest.raises(ValueError, match="--split needs a test_dataloader with one data set"):
+        apply_options(cfg, EvaluationOptions(split="val"))
+
+
+# ---- files instead of figures -------------------------------------------------------------------
+
+
+def test_label_maps_without_truth_and_image_labels(root, tmp_path):
+    for path in root.glob("SegmentationClassAug/*"):
+        path.unlink()
+    (root / "SegmentationClassAug").rmdir()
+    (root / "image_labels.json").unlink()
+    (root / "ImageSets/test.txt").write_text("photo_03\nphoto_01\n")
+    figures = _run(root, tmp_path, format_only=True, split="test", crf=True, crf_workers=0)
+    assert figures == {}
+    folder = tmp_path / "work/format-test/results/WSSS/test"
+    assert sorted(path.name for path in folder.iterdir()) == ["photo_01.png", "photo_03.png"]
+    label = read_label_png(folder / "photo_03.png")
+    assert label.shape != (48, 48) and set(np.unique(label)) <= {0, 1, 2, 3}
+    assert not list(tmp_path.rglob("*.tar.gz"))  # only VOC has a server that wants one
+
+
+def test_places_of_the_files(root, tmp_path):
+    changes = dict(test_dataloader__dataset__type="VOC12Dataset")
+    metric = _applied(root, tmp_path, changes, format_only=True).test_evaluator
+    assert (metric.folder, metric.archive) == (VOC_FOLDER, "results.tar.gz")
+    assert metric.out_dir == str(tmp_path / "work/format-val") and metric.field == "pred_sem_seg"
+    changes = dict(test_dataloader__dataset__type="COCO14Dataset")
+    metric = _applied(
+        root, tmp_path, changes, format_only=True, out="here", crf=True
+    ).test_evaluator
+    assert metric.folder == "results/COCO14/val" and "archive" not in metric
+    assert (metric.out_dir, metric.field) == ("here", "pred_crf")
+
+
+def test_only_what_the_test_needs_is_computed(root, tmp_path):
+    cfg = _applied(root, tmp_path, format_only=True)
+    assert cfg.model.test_cfg.pseudo_labels is False
+    assert cfg.val_dataloader.dataset.pipeline[2].type == "LoadAnnotations"  # left as it was
+    assert cfg.val_dataloader.dataset.image_labels == "image_labels.json"
+
+
+def test_a_test_that_can_measure_nothing_is_refused(root, tmp_path):
+    pipeline = [dict(type="LoadPhoto"), dict(type="PackWSSSInputs")]
+    changes = dict(
+        test_dataloader__dataset__pipeline=pipeline, test_evaluator=[dict(type="WSSSIoUMetric")]
+    )
+    with pytest.raises(ValueError, match=r"loads no masks.*--format-only"):
+        _applied(root, tmp_path, changes)
+    _applied(root, tmp_path, changes, format_only=True)
+    changes.pop("test_evaluator")  # with classification there is something to measure
+    assert "cls/F1" in _run(root, tmp_path, changes)
