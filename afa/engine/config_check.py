@@ -8,7 +8,7 @@ does not start with such a config; what is wrong is said in one sentence each, a
 import ast
 import inspect
 import os.path as osp
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.runner import Runner
@@ -173,3 +173,33 @@ def check_config(
     problems += [*check_files(cfg, stages), *check_classes(cfg, stages)]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def data_entries(cfg: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:
+    """Return the data sets that some stages read, once their entries are found to be right.
+
+    Args:
+        cfg: The config.
+        stages: Some of 'train', 'val' and 'test'; those without a loader are left out.
+
+    Returns:
+        Name of the stage (with its place, if it has several sets) and entry of each data set.
+
+    Raises:
+        ConfigError: If an entry is wrong, its folder is not there, or no stage has a loader.
+    """
+    found = {f"{stage}_dataloader": stage for stage in stages}
+    problems = [
+        line
+        for line in [*check_components(cfg), *check_files(cfg, tuple(stages))]
+        if line.partition(".")[0] in found
+    ]
+    entries = {
+        path.replace("_dataloader.dataset", ""): dict(entry)
+        for path, entry in stage_datasets(cfg, tuple(stages))
+    }
+    if not entries:
+        problems.append(f"The config has no data set for {', '.join(stages)}.")
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    return entries

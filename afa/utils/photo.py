@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from afa.utils.jpeg_header import is_jpeg, read_jpeg_header
 
@@ -42,13 +42,34 @@ def read_photo(
     Raises:
         ValueError: If the file is missing, no photo, truncated, broken or too large.
     """
+    return decode_photo(read_photo_bytes(path), path, apply_exif, max_pixels)
+
+
+def read_photo_bytes(path: str | Path) -> bytes:
+    """Read the file of a photo.
+
+    Raises:
+        ValueError: If it is not there, or may not be read.
+    """
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise ValueError(
             f"Photo '{path}' cannot be read ({error.strerror}): mend the path or its rights."
         ) from error
-    return decode_photo(data, path, apply_exif, max_pixels)
+
+
+def exif_orientation(data: bytes) -> int:
+    """Return how a photo is to be turned to be upright, 1 (not at all) to 8.
+
+    Args:
+        data: The content of the file.
+    """
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
 
 
 def decode_photo(

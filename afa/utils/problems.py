@@ -29,20 +29,25 @@ def refuse(kind: str, sentence: str, files: Sequence[str] = ()) -> None:
 
 
 class Problems:
-    """Gather faults by kind; see :class:`Report`."""
+    """Gather faults by kind, each once; see :class:`Report`."""
 
     def __init__(self) -> None:
-        self.found: dict[str, list[str]] = {}
+        self._found: dict[str, dict[str, None]] = {}
 
     def __call__(self, kind: str, sentence: str, files: Sequence[str] = ()) -> None:
         """Keep a fault: one line, or one for each of the files."""
-        lines = self.found.setdefault(kind, [])
-        lines += [file for file in files] or [" ".join(sentence.split())]
+        lines = self._found.setdefault(kind, {})
+        lines.update(dict.fromkeys(files or [" ".join(sentence.split())]))
+
+    @property
+    def found(self) -> dict[str, list[str]]:
+        """The faults by kind, in the order in which they came."""
+        return {kind: list(lines) for kind, lines in self._found.items()}
 
     @property
     def count(self) -> int:
         """How many there are, of all kinds."""
-        return sum(len(lines) for lines in self.found.values())
+        return sum(len(lines) for lines in self._found.values())
 
     def lines(self, limit: int) -> list[str]:
         """List the faults, ``kind: fault``, at most ``limit`` of each kind and how many more."""

@@ -14,6 +14,7 @@ def test_faults_are_gathered_by_kind_in_one_line_each():
     problems("colour", "too\n  red")
     problems("missing", "2 are missing, the first is a", ["a", "b"])
     problems("colour", "too blue")
+    problems("colour", "too red")  # again: two splits may read one file
     assert problems.found == {"colour": ["too red", "too blue"], "missing": ["a", "b"]}
     assert problems.count == 4
     assert problems.lines(limit=5) == [
