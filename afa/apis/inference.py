@@ -1,0 +1,306 @@
+"""Predict from Python, with the names of mmseg.apis: a model from a config, results from photos."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from mmengine.utils import import_modules_from_strings
+from mmseg.registry import DATASETS, MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from afa.apis.crf import add_crf, keeping_logits
+from afa.apis.summary import write_picture
+from afa.engine.checkpoint_check import check_checkpoint
+from afa.engine.checkpoint_loader import register_checkpoint_loaders
+from afa.engine.config import load_config
+from afa.engine.config_check import check_config, stage_datasets
+from afa.engine.config_components import find_component, nearest
+from afa.models.utils import cut_padding
+from afa.utils.label_png import bit_palette
+from afa.utils.photo import read_photo
+from afa.visualization import draw_segments
+
+# The segmentation, sharpened or not; of a model that does not segment what its CAMs became.
+LABEL_FIELDS = ("pred_crf", "pred_sem_seg", "pred_propagated", "pred_par", "pred_cam")
+Photo = str | Path | np.ndarray
+
+MAX_INPUT_PIXELS = 2048 * 2048  # a larger network input is reduced: attention grows with its square
+
+
+def init_model(
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Build a model for prediction; neither the data set nor ImageNet weights need to be there.
+
+    A model that segments makes ``pred_cam``, ``pred_par`` and ``pred_propagated`` only if
+    ``cfg_options={"model.test_cfg.pseudo_labels": True}`` asks for them.
+
+    Args:
+        config: config file, or the config.
+        checkpoint: checkpoint file; None for drawn weights, to try the way of the data.
+        device: such as ``'cpu'`` or ``'cuda:1'``; None for the GPU if there is one.
+        cfg_options: dotted key to value, put over the config.
+
+    Returns:
+        The model in evaluation mode, with ``cfg`` and ``dataset_meta`` (``classes`` and
+        ``palette``, from the checkpoint or else from the config).
+
+    Raises:
+        FileNotFoundError: if config or checkpoint is not there.
+        ValueError: if the config is wrong, the checkpoint does not fit, or there is no such device.
+    """
+    target = _device(device)
+    cfg = _config(config, dict(cfg_options or {}))
+    model = MODELS.build(cfg.model)
+    classes, palette = _config_classes(cfg)
+    if checkpoint is not None:
+        loaded = CheckpointLoader.load_checkpoint(str(checkpoint), "cpu", logger="silent")
+        check_checkpoint(model, loaded, str(checkpoint), classes)
+        state = loaded.get("state_dict", loaded)
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+        model.load_state_dict(state, strict=False)  # what matters has been checked
+        meta = (loaded.get("meta") or {}).get("dataset_meta") or {}
+        classes, palette = meta.get("classes") or classes, meta.get("palette") or palette
+    model.cfg = cfg
+    model.dataset_meta = _dataset_meta(model.num_classes, classes, palette)
+    model.to(target)
+    model.eval()
+    return model
+
+
+def _device(name: str | torch.device | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"The device must be 'cpu', 'cuda' or 'cuda:1', got '{name}'.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"There is no device '{name}': this machine has {torch.cuda.device_count()} GPUs that "
+            "torch can use; take 'cpu' or another number."
+        )
+    return device
+
+
+def _config(config: str | Path | Config, options: dict[str, Any]) -> Config:
+    """Read and check a config, with what only training or evaluation needs taken out."""
+    if isinstance(config, Config):
+        cfg = copy.deepcopy(config)  # Config.copy() shares what is in it
+        cfg.merge_from_dict(options)
+    else:
+        cfg = load_config(str(config), options=options)
+    if cfg.get("custom_imports"):
+        import_modules_from_strings(**cfg.custom_imports)
+    register_checkpoint_loaders()
+    init_default_scope(cfg.get("default_scope") or "mmseg")
+    cfg.load_from = None
+    check_config(cfg, stages=())  # the files of the data set need not be there
+    if cfg.model.get("backbone"):
+        cfg.model.backbone.init_cfg = None
+    test_cfg = cfg.model.get("test_cfg") or {}
+    if "pseudo_labels" in test_cfg and "model.test_cfg.pseudo_labels" not in options:
+        # A classifier has no other label map.
+        test_cfg["pseudo_labels"] = "decode_head" not in cfg.model
+    return cfg
+
+
+def _config_classes(cfg: Config) -> tuple[Any, Any]:
+    """Find classes and palette of the config's data sets, without building one."""
+    for _, dataset in stage_datasets(cfg, ("test", "val", "train")):
+        component = find_component(dataset.get("type"), DATASETS)
+        meta = {**getattr(component, "METAINFO", {}), **(dataset.get("metainfo") or {})}
+        if meta.get("classes"):
+            return meta["classes"], meta.get("palette")
+    return None, None
+
+
+def _dataset_meta(num_classes: int, classes: Any, palette: Any) -> dict[str, Any]:
+    if not classes or len(classes) != num_classes:
+        classes = ["background", *(f"class {i}" for i in range(1, num_classes))]
+    if not palette or len(palette) != num_classes:
+        palette = bit_palette(num_classes)
+    return dict(classes=tuple(classes), palette=[[int(v) for v in color] for color in palette])
+
+
+@torch.no_grad()
+def inference_model(
+    model: nn.Module,
+    img: Photo | Sequence[Photo],
+    cam: bool = False,
+    classes: Sequence[str] | None = None,
+    crf: bool = False,
+) -> SegDataSample | list[SegDataSample]:
+    """Predict photos of any size, kind and orientation.
+
+    Photos go through the test pipeline of ``model.cfg``, one by one. Inputs of more than
+    ``MAX_INPUT_PIXELS`` after that are reduced for the network.
+
+    Args:
+        model: what :func:`init_model` gave.
+        img: path, or (H, W, 3) uint8 BGR array; or a list of these.
+        cam: also compute CAMs.
+        classes: names of the classes to compute CAMs for; None for those that the classifier
+            finds (``test_cfg.cls_thr``).
+        crf: also sharpen the label map by the dense CRF, with the settings ``test_cfg.crf``.
+
+    Returns:
+        A data sample, or a list for a list: ``pred_sem_seg`` (1, H, W) at the size of the upright
+        photo and, where the model classifies, ``pred_label`` (K,) probabilities. With ``crf``
+        also ``pred_crf`` (1, H, W). With ``cam`` also ``cams`` (M, h, w) in 0..1 at the size of
+        the network's input, and the metainfo ``cam_classes``, M names.
+
+    Raises:
+        ValueError: if a photo cannot be read, a class is unknown, or the model has no CAMs.
+    """
+    if isinstance(img, (list, tuple)):
+        return [_infer(model, one, cam, classes, crf) for one in img]
+    return _infer(model, img, cam, classes, crf)  # type: ignore[arg-type]
+
+
+def _infer(
+    model: nn.Module, photo: Photo, cam: bool, classes: Sequence[str] | None, crf: bool
+) -> SegDataSample:
+    chosen = class_indices(model, classes) if cam else None
+    image = photo if isinstance(photo, np.ndarray) else read_photo(photo)
+    packed = _pack(model, image, None if photo is image else str(photo))
+    data = model.data_preprocessor(pseudo_collate([packed]), False)
+    with keeping_logits(model) if crf else nullcontext():
+        result = model.predict(data["inputs"], data["data_samples"])[0]
+    if crf:
+        add_crf(model, image, result)
+    if cam:
+        _add_cams(model, data["inputs"], result, chosen)
+    return result
+
+
+def _pack(model: nn.Module, image: np.ndarray, path: str | None) -> dict[str, Any]:
+    """Send a photo through the test pipeline; its file has been read, masks there are none."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(
+            f"A photo must be (H, W, 3) uint8 BGR, got {image.shape} {image.dtype}: convert it."
+        )
+    size = image.shape[:2]
+    pipeline = Compose(photo_pipeline(model.cfg))
+    packed = pipeline(dict(img=image, img_path=path, img_shape=size, ori_shape=size))
+    inputs = packed["inputs"]
+    share = MAX_INPUT_PIXELS / inputs.shape[-2:].numel()
+    if share < 1:
+        smaller = [max(1, int(side * share**0.5)) for side in inputs.shape[-2:]]
+        reduced = nn.functional.interpolate(inputs[None].float(), smaller, mode="area")[0]
+        packed["inputs"] = reduced.round().to(inputs.dtype)
+    return packed
+
+
+def photo_pipeline(cfg: Config) -> list[Any]:
+    """Give the steps of the test pipeline that do not load files.
+
+    Args:
+        cfg: the config.
+
+    Returns:
+        The steps after the loading of photo and masks.
+
+    Raises:
+        ValueError: if the config has no test pipeline.
+    """
+    for _, dataset in stage_datasets(cfg, ("test", "val")):
+        if steps := dataset.get("pipeline"):
+            return [step for step in steps if not str(step["type"]).startswith("Load")]
+    raise ValueError("The config has no test_dataloader.dataset.pipeline: prediction needs one.")
+
+
+def label_field(result: SegDataSample) -> str:
+    """Name the best label map of a result: of :data:`LABEL_FIELDS` the first that it has."""
+    return next(name for name in LABEL_FIELDS if name in result)
+
+
+def class_indices(model: nn.Module, classes: Sequence[str] | None) -> torch.Tensor | None:
+    """Find the foreground classes of some names.
+
+    Args:
+        model: what :func:`init_model` gave.
+        classes: names; None for none given.
+
+    Returns:
+        (M,) int64 in 0..K-1 in the order of the classes, or None.
+
+    Raises:
+        ValueError: if the model has no CAMs, or a class is unknown.
+    """
+    if not hasattr(model, "map_maker"):
+        raise ValueError(f"CAMs come from a model such as AFA; {type(model).__name__} has none.")
+    if classes is None:
+        return None
+    known = model.dataset_meta["classes"][1:]
+    for name in classes:
+        if name not in known:
+            hint = nearest(name, known) or f"; the classes are {', '.join(known)}."
+            raise ValueError(f"There is no class '{name}'{hint}")
+    return torch.tensor(sorted({known.index(name) for name in classes}), dtype=torch.int64)
+
+
+def _add_cams(
+    model: nn.Module, inputs: torch.Tensor, result: SegDataSample, chosen: torch.Tensor | None
+) -> None:
+    """Compute the CAMs of the chosen classes, or else of the predicted ones."""
+    if chosen is None:
+        chosen = (result.pred_label > model.test_cfg.cls_thr).nonzero()[:, 0]
+    cams = model.map_maker(inputs, chosen[None].to(inputs.device), ("cam",)).cams
+    padding = result.metainfo.get("img_padding_size")
+    names = model.dataset_meta["classes"]
+    result.set_metainfo(dict(cam_classes=[names[int(index) + 1] for index in chosen]))
+    result.set_data(dict(cams=cut_padding(cams, inputs.shape[2:], padding)[0]))
+
+
+def show_result_pyplot(
+    model: nn.Module,
+    img: str | Path | np.ndarray,
+    result: SegDataSample,
+    opacity: float = 0.5,
+    *,
+    with_labels: bool = True,
+    show: bool = True,
+    out_file: str | Path | None = None,
+) -> np.ndarray:
+    """Draw a result over its photo, see :func:`draw_segments`.
+
+    Args:
+        model: what :func:`init_model` gave.
+        img: the photo: path, or (H, W, 3) uint8 BGR array.
+        result: what :func:`inference_model` gave.
+        opacity: weight of the colours, 0..1.
+        with_labels: write the names of the classes.
+        show: show the picture in a window.
+        out_file: write it to this file (.png, .jpg).
+
+    Returns:
+        (H', W', 3) RGB uint8.
+    """
+    image = img if isinstance(img, np.ndarray) else read_photo(img)
+    label = result.get(label_field(result)).data[0].cpu().numpy()
+    classes, palette = model.dataset_meta["classes"], model.dataset_meta["palette"]
+    picture = draw_segments(image[..., ::-1], label, classes, palette, opacity, with_labels)
+    if out_file is not None:
+        write_picture(out_file, picture)
+    if show:
+        import matplotlib.pyplot as plt
+
+        plt.imshow(picture)
+        plt.axis("off")
+        plt.show()
+    return picture

@@ -1,0 +1,231 @@
+"""Predict the photos of a folder into files: label maps, overlays, CAMs, and a JSON for each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from afa.apis.inference import class_indices, inference_model, label_field, photo_pipeline
+from afa.apis.prediction_folder import PredictionFolder
+from afa.utils.crf import check_crf
+from afa.utils.photo import decode_photo
+from afa.utils.photo_files import PhotoFile
+from afa.utils.progress import Progress
+from afa.visualization import draw_cam, draw_segments
+from afa.visualization.segments import label_areas
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to make of each photo.
+
+    Args:
+        cam: a picture of the CAM of every predicted class.
+        classes: names of the classes to draw CAMs of, in place of the predicted ones.
+        crf: sharpen the label maps with the dense CRF.
+        opacity: weight of the colours in the overlay, 0..1.
+
+    Raises:
+        ValueError: if the opacity is out of range, or classes are given without ``cam``.
+    """
+
+    cam: bool = False
+    classes: tuple[str, ...] | None = None
+    crf: bool = False
+    opacity: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if not 0 <= self.opacity <= 1:
+            raise ValueError(f"The opacity must be between 0 and 1, got {self.opacity}.")
+        if self.classes is not None and not self.cam:
+            raise ValueError("Labels say which CAMs to draw: ask for CAMs (--cam) as well.")
+
+
+@dataclass
+class PredictSummary:
+    """What became of the photos: counts, and a sentence for each that was left out."""
+
+    num_done: int = 0
+    num_skipped: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+class _LeftOutError(Exception):
+    """Why one photo cannot be predicted."""
+
+
+def predict_photos(
+    model: nn.Module,
+    photos: Sequence[PhotoFile],
+    out: str | Path,
+    wanted: Wanted | None = None,
+    overwrite: bool = False,
+    report: Callable[[str], Any] | None = None,
+) -> PredictSummary:
+    """Predict photos, one after the other, and write what is wanted of each.
+
+    Photos whose files are complete are skipped; one that cannot be predicted is left out.
+
+    Args:
+        model: what :func:`init_model` gave.
+        photos: what :func:`find_photos` gave.
+        out: folder for the results, see :class:`PredictionFolder`.
+        wanted: what to make; None for label maps, overlays and JSON.
+        overwrite: make again what is there.
+        report: called with a sentence for each photo that is left out; None prints it to stderr.
+
+    Returns:
+        What became of the photos.
+
+    Raises:
+        ValueError: if the folder is refused, or the model cannot make what is wanted.
+        OSError: if a file cannot be written.
+    """
+    predictor = _Predictor(model, PredictionFolder(out), wanted or Wanted())
+    paths = [photo.path for photo in photos]
+    predictor.folder.prepare(predictor.settings, paths, overwrite)
+    summary, progress = PredictSummary(), Progress(len(photos), "photos")
+    for photo in photos:
+        try:
+            done = predictor.predict(photo, overwrite)
+            summary.num_done += done
+            summary.num_skipped += not done
+        except _LeftOutError as error:
+            summary.left_out.append(str(error))
+            (report or _complain)(str(error))
+        progress.step()
+    return summary
+
+
+def _complain(sentence: str) -> None:
+    start = "\n" if sys.stdout.isatty() else ""  # the progress line is unfinished
+    print(f"{start}Left out: {sentence}", file=sys.stderr, flush=True)
+
+
+class _Predictor:
+    """Predict photos into a folder, all in the same way."""
+
+    def __init__(self, model: nn.Module, folder: PredictionFolder, wanted: Wanted) -> None:
+        if wanted.cam:
+            class_indices(model, wanted.classes)  # the first photo would be too late to say it
+        if wanted.crf:
+            check_crf()
+        self.model = model
+        self.folder = folder
+        self.wanted = wanted
+        self.classes: tuple[str, ...] = model.dataset_meta["classes"]
+        self.settings = dict(
+            model=_digest(model),
+            classes=list(self.classes),
+            crf=wanted.crf,
+            opacity=wanted.opacity,
+        )
+
+    def predict(self, photo: PhotoFile, overwrite: bool) -> bool:
+        """Predict one photo; return False if its files are complete."""
+        try:
+            data = photo.path.read_bytes()
+        except OSError as error:
+            raise _LeftOutError(
+                f"Photo '{photo.path}' cannot be read ({error.strerror})."
+            ) from error
+        digest = hashlib.sha256(data).hexdigest()
+        if not overwrite and self._is_complete(photo, digest):
+            return False
+        try:
+            image = decode_photo(data, photo.path)
+        except ValueError as error:
+            raise _LeftOutError(str(error)) from error
+        result = self._infer(photo, image)
+        record = dict(photo=photo.path.name, sha256=digest, made_with=self.settings)
+        self._write(photo.name, record, image, result)
+        return True
+
+    def _is_complete(self, photo: PhotoFile, digest: str) -> bool:
+        found = self.folder.read(photo.name)
+        if found.get("made_with") != self.settings:  # none, or what an --overwrite had no time for
+            return False
+        if found.get("sha256") != digest:
+            raise _LeftOutError(
+                f"Photo '{photo.path}' is another one than that of the prediction '{photo.name}' "
+                f"in '{self.folder.path}': give another folder, or replace it with --overwrite."
+            )
+        cams, classes = found.get("cams"), self.wanted.classes
+        if not self.wanted.cam or cams is None:
+            return not self.wanted.cam
+        return classes is None or set(classes) == set(cams)
+
+    def _infer(self, photo: PhotoFile, image: np.ndarray) -> SegDataSample:
+        """Run the model; what fails because of the photo's size must not end the run."""
+        wanted = self.wanted
+        size = f"{image.shape[1]} x {image.shape[0]} pixels"
+        try:
+            return inference_model(self.model, image, wanted.cam, wanted.classes, wanted.crf)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise _LeftOutError(
+                f"Photo '{photo.path}' of {size} needs more memory than there is: scale it down, "
+                "or try another device (--device cpu)."
+            ) from error
+        except cv2.error as error:
+            raise _LeftOutError(
+                f"Photo '{photo.path}' of {size} does not pass the test pipeline of the config "
+                f"({error.err}): ResizeToFit in place of Resize takes any size."
+            ) from error
+
+    def _write(
+        self, name: str, record: dict[str, Any], image: np.ndarray, result: SegDataSample
+    ) -> None:
+        """Write the files of a photo; the record comes last: it says that the others are there."""
+        folder, palette = self.folder, self.model.dataset_meta["palette"]
+        field = label_field(result)
+        label = result.get(field).data[0].to(torch.uint8).cpu().numpy()
+        photo = image[..., ::-1]
+        record.update(height=label.shape[0], width=label.shape[1], label_map=field)
+        record.update(self._figures(result, label))
+        folder.remove_cams(name)  # of classes that may be found no more
+        record["label"] = folder.write_label(name, label, palette)
+        overlay = draw_segments(photo, label, self.classes, palette, self.wanted.opacity)
+        record["overlay"] = folder.write_overlay(name, overlay)
+        if self.wanted.cam:
+            record["cams"] = {}
+            for cls, cam in zip(result.metainfo["cam_classes"], result.cams, strict=True):
+                title = f"{cls}, score {record['scores'][cls]:.2f}"
+                picture = draw_cam(photo, cam.float().cpu().numpy(), title)
+                place = folder.write_cam(name, self.classes.index(cls), cls, picture)
+                record["cams"][cls] = place
+        folder.write_record(name, record)
+
+    def _figures(self, result: SegDataSample, label: np.ndarray) -> dict[str, Any]:
+        """Name what was predicted: by the classifier, and by the share of the pixels."""
+        classes, areas = self.classes, label_areas(label)
+        shares = {classes[i]: round(areas[i] / label.size, 6) for i in np.flatnonzero(areas)}
+        if "pred_label" not in result:  # a model that segments only
+            found = [name for name in shares if name != classes[0]]
+            return dict(predicted=found, pixel_share=shares)
+        pairs = zip(classes[1:], result.pred_label.tolist(), strict=True)
+        scores = dict(sorted(pairs, key=lambda pair: -pair[1]))
+        predicted = [name for name, score in scores.items() if score > self.model.test_cfg.cls_thr]
+        rounded = {name: round(score, 4) for name, score in scores.items()}
+        return dict(predicted=predicted, scores=rounded, pixel_share=shares)
+
+
+def _digest(model: nn.Module) -> str:
+    """Tell models apart by config, test pipeline and weights."""
+    parts = [model.cfg.model, photo_pipeline(model.cfg)]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,109 @@
+import json
+import os
+import runpy
+import subprocess
+import sys
+import time
+
+import cv2
+import pytest
+from toy_predict import draw_photo, write_checkpoint, write_config
+
+
+@pytest.fixture
+def run(repo, monkeypatch, capsys):
+    """Run the tool in this process, where the imports are there: status, stdout, stderr."""
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, args)])
+        monkeypatch.delenv("AFA_DEBUG", raising=False)
+        status = 0
+        try:
+            runpy.run_path(str(repo / "tools/predict.py"), run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return status, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def toy(tmp_path):
+    (tmp_path / "photos/sub").mkdir(parents=True)
+    for name, seed in {"a.jpg": 1, "a.png": 2, "sub/b.JPG": 3}.items():
+        cv2.imwrite(str(tmp_path / "photos" / name), draw_photo(seed=seed))
+    return write_config(tmp_path), write_checkpoint(tmp_path)
+
+
+def test_help_is_instant(repo):
+    start = time.perf_counter()
+    command = [sys.executable, str(repo / "tools/predict.py"), "--help"]
+    env = {**os.environ, "PYTHONPATH": str(repo)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+    assert time.perf_counter() - start < 5  # well under 2 s; generous for a busy machine
+    assert done.returncode == 0 and done.stderr == ""
+    for option in ("--cam", "--labels", "--crf", "--out", "--device", "--overwrite"):
+        assert option in done.stdout
+
+
+def test_folder_and_second_run(run, toy, tmp_path):
+    out = tmp_path / "photos/out"  # below the photos, where a second run must not look
+    args = (*toy, tmp_path / "photos", "--out", out, "--device", "cpu")
+    status, said, _ = run(*args)
+    assert status == 0 and f"Predicted 3 photos into {out}." in said
+    labels = sorted(path.relative_to(out).as_posix() for path in (out / "labels").rglob("*.png"))
+    assert labels == ["labels/a.jpg.png", "labels/a.png.png", "labels/sub/b.png"]
+    status, said, _ = run(*args, "--cam", "--labels", "dog, cat")
+    assert status == 0 and "Predicted 3 photos" in said
+    assert set(json.loads((out / "json/sub/b.json").read_text())["cams"]) == {"cat", "dog"}
+    status, said, _ = run(*args)
+    assert status == 0 and "Predicted 0 photos" in said and "3 were there already" in said
+    status, said, _ = run(*args, "--overwrite")
+    assert status == 0 and "Predicted 3 photos" in said
+
+
+def test_pattern_option_and_faults(run, toy, tmp_path):
+    (tmp_path / "photos/broken.jpg").write_bytes(b"broken")
+    pattern = f"{tmp_path}/photos/*.jpg"
+    out = tmp_path / "out"
+    option = ("--cfg-options", "model.test_cfg.cls_thr=0.0", "--opacity", "0.3")
+    status, said, error = run(*toy, pattern, "--out", out, "--device", "cpu", *option)
+    assert status == 1 and "Predicted 1 photos" in said
+    lines = error.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("Left out: Photo")
+    assert lines[1] == "1 of 2 photos were left out."
+    assert len(json.loads((out / "json/a.json").read_text())["predicted"]) == 3  # above 0 is all
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "text"),
+    [
+        (["{config}", "{checkpoint}", "nowhere"], 2, "There is no photo or folder 'nowhere'"),
+        (["nowhere.py", "{checkpoint}", "{photo}"], 2, "no config file 'nowhere.py'"),
+        (["{config}", "nowhere.pth", "{photo}"], 2, "checkpoint nowhere.pth does not exist"),
+        (["{config}", "{photo}", "{photo}"], 2, "cannot be read: it is incomplete, or not a file"),
+        (["{config}", "{other}", "{photo}"], 1, "was trained for 4 classes"),
+        (["{config}", "{checkpoint}", "{photo}", "--device", "tpx"], 2, "device must be"),
+        (["{config}", "{checkpoint}", "{photo}", "--opacity", "2"], 2, "between 0 and 1"),
+        (["{config}", "{checkpoint}", "{photo}", "--labels", "dog"], 2, "ask for CAMs (--cam)"),
+        (["{config}", "{checkpoint}", "{photo}", "--cam", "--labels", "dgo"], 2, "mean 'dog'"),
+        (["{config}", "{checkpoint}", "{photo}", "--out", "{photos}"], 2, "lies in"),
+        (["{config}", "{checkpoint}", "{photo}", "--cfg-options", "a"], 2, "wants KEY=VALUE"),
+    ],
+)
+def test_wrong_input_is_one_sentence(run, toy, tmp_path, args, status, text):
+    names = dict(
+        config=toy[0],
+        checkpoint=toy[1],
+        other=write_checkpoint(tmp_path, "other.pth", classes=("background", "x", "y", "z")),
+        photo=tmp_path / "photos/a.jpg",
+        photos=tmp_path / "photos",
+    )
+    if "--out" not in args:
+        args = [*args, "--out", str(tmp_path / "out")]
+    got, _, error = run(*[arg.format(**names) for arg in args])
+    assert got == status and text in error
+    assert error.count("\n") == 2  # the sentence, and how to see more
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,58 @@
+"""Predict photos: `python tools/predict.py CONFIG CHECKPOINT PHOTO|FOLDER|GLOB...`."""
+
+import argparse
+import sys
+
+from afa.utils.cli import main_guard, parse_options
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description="Write label map, overlay with class names and figures of every photo."
+    )
+    parser.add_argument("config", help="config file (.py)")
+    parser.add_argument("checkpoint", help="checkpoint file (.pth)")
+    parser.add_argument(
+        "photos", nargs="+", help="photos, folders (with their sub-folders), or patterns in quotes"
+    )
+    parser.add_argument("--out", default="predictions", help="folder for the results (predictions)")
+    parser.add_argument("--cam", action="store_true", help="also draw the CAM of each class")
+    parser.add_argument(
+        "--labels", metavar="DOG,PERSON", help="draw the CAMs of these classes, not the predicted"
+    )
+    parser.add_argument("--crf", action="store_true", help="sharpen label maps by the dense CRF")
+    parser.add_argument("--device", help="such as cpu or cuda:1 (the GPU if there is one)")
+    parser.add_argument(
+        "--opacity", type=float, default=0.5, help="weight of the colours in overlays, 0..1 (0.5)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="make again what is there")
+    parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="override the config")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Find the photos, build the model, predict."""
+    args = parse_args()
+    from afa.utils.environment import check_environment
+    from afa.utils.photo_files import find_photos
+
+    check_environment()
+    photos = find_photos(args.photos, leave_out=args.out)
+
+    from afa.apis import Wanted, init_model, predict_photos
+
+    labels = args.labels and tuple(name.strip() for name in args.labels.split(","))
+    wanted = Wanted(cam=args.cam, classes=labels or None, crf=args.crf, opacity=args.opacity)
+    options = parse_options(args.cfg_options)
+    model = init_model(args.config, args.checkpoint, args.device, options)
+    summary = predict_photos(model, photos, args.out, wanted, args.overwrite)
+    skipped = f", {summary.num_skipped} were there already" if summary.num_skipped else ""
+    print(f"Predicted {summary.num_done} photos into {args.out}{skipped}.")
+    if summary.left_out:
+        print(f"{len(summary.left_out)} of {len(photos)} photos were left out.", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main_guard(main)
