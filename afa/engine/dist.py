@@ -1,11 +1,16 @@
-"""Start of the process group: nccl on GPUs, gloo on CPU."""
+"""Start of the process group: nccl on GPUs, gloo on CPU; and work that one process does for all."""
 
 import datetime
 import os
 import subprocess
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as torch_dist
+from mmengine import dist
+
+T = TypeVar("T")
 
 _NEEDED = {
     "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
@@ -69,3 +74,28 @@ def init_dist(launcher: str, timeout: int = 1800) -> None:
     torch_dist.init_process_group(
         backend="nccl" if use_cuda else "gloo", timeout=datetime.timedelta(seconds=timeout)
     )
+
+
+def first_process(func: Callable[[], T]) -> T:
+    """Call a function in the first process alone and give every process what it returned.
+
+    Args:
+        func: The function; what it returns can be pickled.
+
+    Returns:
+        What it returned.
+
+    Raises:
+        ValueError: In every process, if it raised one.
+        OSError: Likewise.
+    """
+    answer: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            answer[0] = func()
+        except (ValueError, OSError) as error:
+            answer[1] = error
+    dist.broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]

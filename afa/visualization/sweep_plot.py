@@ -18,7 +18,10 @@ _LINES = (
 
 
 def sweep_plot(
-    rows: Sequence[Mapping[str, float]], title: str, used: Sequence[float] = ()
+    rows: Sequence[Mapping[str, float]],
+    title: str,
+    used: Sequence[float] = (),
+    score_name: str = "background score",
 ) -> bytes:
     """Draw mIoU, precision and recall over the background score.
 
@@ -26,6 +29,7 @@ def sweep_plot(
         rows: what :func:`afa.evaluation.threshold_sweep.sweep_rows` gives.
         title: stands above the picture.
         used: background scores that the written labels were made with.
+        score_name: what the scores are.
 
     Returns:
         A PNG.
@@ -45,14 +49,15 @@ def sweep_plot(
         axes.annotate(
             f"best: {best['mIoU']:.1f} at {best['bkg_thr']:g}",
             (best["bkg_thr"], best["mIoU"]),
-            xytext=(0, 9),
+            xytext=(0, -20),
             textcoords="offset points",
             ha="center",
             color="#0072b2",
+            bbox=dict(boxstyle="round,pad=0.2", fc="white", ec="none", alpha=0.8),
         )
     for i, score in enumerate(used):
         axes.axvline(score, color="#999999", lw=1, label=None if i else "labels written")
-    axes.set(title=title, xlabel="background score", ylabel="percent", ylim=(0, 104))
+    axes.set(title=title, xlabel=score_name, ylabel="percent", ylim=(0, 104))
     axes.set_xlim(min(scores), max(scores)) if len(scores) > 1 else None
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize=9)
