@@ -6,9 +6,11 @@ Pattern Recognition 2019 (arXiv:1611.10080), model A1; used by Ahn & Kwak, CVPR 
 dilations 2 and 4. B images, H W pixels.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.model import BaseModule, kaiming_init
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -135,6 +137,13 @@ class ResNet38(BaseModule):
             for module in self.modules():
                 if isinstance(module, nn.Conv2d):
                     kaiming_init(module)
+            if self.frozen_bn:
+                print_log(
+                    "ResNet38 begins with drawn weights, and its frozen batch norms do not "
+                    "normalise: unless a checkpoint follows, give init_cfg or set frozen_bn=False.",
+                    logger="current",
+                    level=logging.WARNING,
+                )
         else:
             load_pretrained(self, self.init_cfg["checkpoint"], _fit, read_resnet38_file)
         self._is_init = True

@@ -3,7 +3,7 @@ import torch
 from mmseg.registry import MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from afa.models.backbones import ResNet38
+from afa.models.backbones import ResNet38, resnet38
 
 BASE = 2
 
@@ -152,6 +152,14 @@ def test_frozen_stages(stages, frozen):
 def test_wrong_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         ResNet38(**({"base_channels": BASE} | kwargs))
+
+
+@pytest.mark.parametrize("frozen_bn", [True, False])
+def test_drawn_weights_with_frozen_batch_norm_are_worth_a_warning(monkeypatch, frozen_bn):
+    seen = []
+    monkeypatch.setattr(resnet38, "print_log", lambda text, **kwargs: seen.append(text))
+    make(frozen_bn=frozen_bn)
+    assert len(seen) == frozen_bn and all("set frozen_bn=False" in text for text in seen)
 
 
 def test_registered():
