@@ -11,7 +11,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type="LoadPhoto"),
-    dict(type="Resize", scale=(224, 224), keep_ratio=True),
+    dict(type="ResizeToFit", scale=(224, 224)),
     dict(type="LoadAnnotations"),
     dict(type="PackWSSSInputs"),
 ]

@@ -12,7 +12,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type="LoadPhoto"),
-    dict(type="Resize", scale=(512, 512), keep_ratio=True),  # long side 512
+    dict(type="ResizeToFit", scale=(512, 512)),  # long side 512
     dict(type="LoadAnnotations"),
     dict(type="PackWSSSInputs"),
 ]
