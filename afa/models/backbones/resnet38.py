@@ -163,8 +163,8 @@ class ResNet38(BaseModule):
             for j, name in enumerate(names):
                 block = self.get_submodule(name)
                 activated = block.activate(x)
-                if j == 0:
-                    feats[i - 1] = activated if i - 1 in self.out_indices else None
+                if j == 0 and i - 1 in self.out_indices:
+                    feats[i - 1] = activated
                 x = block(x, activated)
         feats[NUM_LEVELS - 1] = F.relu(self.bn7(x))
         return tuple(feats[i] for i in self.out_indices)
