@@ -76,7 +76,9 @@ def init_model(
         meta = (loaded.get("meta") or {}).get("dataset_meta") or {}
         classes, palette = meta.get("classes") or classes, meta.get("palette") or palette
     model.cfg = cfg
-    model.dataset_meta = _dataset_meta(model.num_classes, classes, palette)
+    # An affinity network knows no classes of its own.
+    num_classes = getattr(model, "num_classes", len(classes or ()))
+    model.dataset_meta = _dataset_meta(num_classes, classes, palette)
     model.to(target)
     model.eval()
     return model

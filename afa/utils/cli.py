@@ -33,11 +33,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
-def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
+def parse_options(options: Sequence[str] | None, argument: str = "--cfg-options") -> dict[str, Any]:
     """Parse `key=value` texts as mmengine's DictAction does.
 
     Args:
         options: Texts such as `a.b=1`, `a.c=[1,2]`, `a.d='text'`, or None.
+        argument: The argument of the command line that they come from, for messages.
 
     Returns:
         Dotted key to value.
@@ -50,7 +51,7 @@ def parse_options(options: Sequence[str] | None) -> dict[str, Any]:
     options = list(options or [])
     for option in options:
         if not option.partition("=")[0] or "=" not in option:
-            raise ValueError(f"--cfg-options wants KEY=VALUE, got '{option}'.")
+            raise ValueError(f"{argument} wants KEY=VALUE, got '{option}'.")
     parser = argparse.ArgumentParser()
     parser.add_argument("--options", nargs="*", action=DictAction, default={})
     return parser.parse_args(["--options", *options]).options or {}
