@@ -8,7 +8,7 @@ what the label maps were made from (and links to the photos, where the set goes 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -59,10 +59,7 @@ def prepare_coco14(
         OSError: If a file cannot be written.
     """
     root, target = Path(root), Path(root if out is None else out)
-    if crowd not in CROWDS:
-        raise ValueError(f"crowd must be 'class' or 'ignore', got '{crowd}'.")
-    if workers < 0:
-        raise ValueError(f"workers must be 0 or more, got {workers}: 0 starts none.")
+    _check_arguments(splits, crowd, workers)
     _check_inputs(root, splits)
     record = read_record(target)
     if not overwrite:
@@ -71,19 +68,24 @@ def prepare_coco14(
     instances = {split: CocoInstances(_annotations(root, split), CLASSES) for split in splits}
     for split in splits:
         _check_photos(instances[split], root / f"{split}2014")
-    _check_ids_differ(labels, instances.values())
-    reports = {}
+        _add_labels(labels, instances[split])
     for split in splits:
-        folder = _begin_split(root, target, split)
+        _make_folders(root, target, split)
         settings = split_settings(instances[split].sha256, crowd)
         if overwrite or record.get(split) != settings:
             _forget(instances[split].images, target, split)
             record[split] = settings
             write_record(target, record)
-        job = partial(prepare_image, photos=root / f"{split}2014", masks=folder, crowd=crowd)
+    write_image_labels(target / _LABELS_FILE, labels)
+    reports = {}
+    for split in splits:
+        folders = dict(photos=root / f"{split}2014", masks=_mask_folder(target, split))
         report = None if progress is None else partial(progress, split)
+        job = partial(prepare_image, **folders, crowd=crowd)
         reports[split] = _draw(instances[split], job, workers, report)
-        _finish_split(instances[split], target, split, labels, reports[split])
+        img_ids = [image.img_id for image in instances[split].images]
+        reports[split].images_per_class.update(n for img_id in img_ids for n in labels[img_id])
+        write_split(_split_file(target, split), img_ids)
     return reports
 
 
@@ -99,10 +101,17 @@ def _mask_folder(target: Path, split: str) -> Path:
     return target / "SegmentationClass" / f"{split}2014"
 
 
-def _check_inputs(root: Path, splits: Sequence[str]) -> None:
-    """Look for files and folders before anything long begins."""
+def _check_arguments(splits: Sequence[str], crowd: str, workers: int) -> None:
     if not splits or not set(splits) <= set(SPLITS):
         raise ValueError(f"splits must be of {', '.join(SPLITS)}, got {list(splits)}.")
+    if crowd not in CROWDS:
+        raise ValueError(f"crowd must be 'class' or 'ignore', got '{crowd}'.")
+    if workers < 0:
+        raise ValueError(f"workers must be 0 or more, got {workers}: 0 starts none.")
+
+
+def _check_inputs(root: Path, splits: Sequence[str]) -> None:
+    """Look for files and folders before anything long begins."""
     for split in splits:
         for path in (_annotations(root, split), root / f"{split}2014"):
             if not path.exists():
@@ -150,23 +159,20 @@ def _check_photos(instances: CocoInstances, folder: Path) -> None:
         )
 
 
-def _check_ids_differ(labels: Mapping[str, list[str]], files: Iterable[CocoInstances]) -> None:
-    """Refuse an image that two splits have: its labels stand in one file for both."""
-    seen = set(labels)
-    for instances in files:
-        for image in instances.images:
-            if image.img_id in seen:
-                raise ValueError(
-                    f"'{instances.path}' has the image '{image.img_id}' of the other split: the "
-                    "splits must not share file names."
-                )
-            seen.add(image.img_id)
+def _add_labels(labels: dict[str, list[str]], instances: CocoInstances) -> None:
+    """Add the image labels of a split to those of the others: one file is for all."""
+    for image in instances.images:
+        if image.img_id in labels:
+            raise ValueError(
+                f"'{instances.path}' has the image '{image.img_id}' of the other split: the "
+                "splits must not share file names."
+            )
+        labels[image.img_id] = [CLASSES[label] for label in instances.labels(image)]
 
 
-def _begin_split(root: Path, target: Path, split: str) -> Path:
+def _make_folders(root: Path, target: Path, split: str) -> None:
     """Make the folders of a split, and a link to its photos where the set goes elsewhere."""
-    folder = _mask_folder(target, split)
-    for path in (folder, _split_file(target, split).parent):
+    for path in (_mask_folder(target, split), _split_file(target, split).parent):
         path.mkdir(parents=True, exist_ok=True)
     photos, source = target / f"{split}2014", root / f"{split}2014"
     if not photos.exists():
@@ -176,7 +182,6 @@ def _begin_split(root: Path, target: Path, split: str) -> Path:
             f"'{photos}' and '{source}' are two folders: the prepared set reads its photos from "
             "the first, so choose another --out or remove it."
         )
-    return folder
 
 
 def _forget(images: Sequence[CocoImage], target: Path, split: str) -> None:
@@ -198,7 +203,11 @@ def _draw(
     """Do the job for every image; go on after a fault, so that one run finds them all."""
     images = instances.images
     report = SplitReport(
-        instances.num_images, len(images), instances.num_annotations, instances.num_crowds
+        instances.num_images,
+        num_kept=len(images),
+        num_annotations=instances.num_annotations,
+        num_crowds=instances.num_crowds,
+        regions_per_class=instances.count_regions(),
     )
     faults = []
     with OrderedPool(job, workers if len(images) >= _MIN_FOR_WORKERS else 0) as pool:
@@ -224,20 +233,3 @@ def _work(instances: CocoInstances) -> Iterator[tuple]:
     """Yield the arguments of the job, image by image: only what waits is in memory."""
     for image in instances.images:
         yield image.img_id, image.height, image.width, instances.regions(image)
-
-
-def _finish_split(
-    instances: CocoInstances,
-    target: Path,
-    split: str,
-    labels: dict[str, list[str]],
-    report: SplitReport,
-) -> None:
-    """Count the classes, add the image labels of a split to the others, and write its list."""
-    report.regions_per_class = instances.count_regions()
-    for image in instances.images:
-        names = [CLASSES[label] for label in instances.labels(image)]
-        labels[image.img_id] = names
-        report.images_per_class.update(names)
-    write_image_labels(target / _LABELS_FILE, labels)
-    write_split(_split_file(target, split), [image.img_id for image in instances.images])

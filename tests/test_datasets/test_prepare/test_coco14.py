@@ -159,6 +159,18 @@ def test_a_stopped_run_goes_on_and_redraws_what_is_not_whole(coco):
     check(coco, coco)
 
 
+def test_a_second_run_that_is_stopped_leaves_the_set_as_it_was(coco):
+    prepare_coco14(coco)
+
+    def stop(split, done, total):
+        if split == "val":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_coco14(coco, progress=stop)
+    check(coco, coco)
+
+
 def test_other_settings_and_other_annotations_draw_everything_again(coco):
     prepare_coco14(coco)
     assert prepare_coco14(coco, crowd="ignore")["train"].num_made == 4
