@@ -3,6 +3,8 @@
 import itertools
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
@@ -12,8 +14,10 @@ import afa.datasets
 import afa.engine
 import afa.evaluation
 import afa.models  # noqa: F401  registers what the configs name
+from afa.datasets.label_png import write_label_png
 from afa.engine.config import load_config
 from afa.engine.config_check import check_config
+from afa.engine.runner import build_runner
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs" / "afa"
 CONFIGS = sorted(FOLDER.glob("*.py"), key=lambda path: path.name)
@@ -92,3 +96,48 @@ def test_numbers_of_the_paper(part, published):
         assert cfg.optim_wrapper.paramwise_cfg.custom_keys["norm"] == dict(lr_mult=0)
         wanted = "propagated" if part == "coco14" else "pseudo"
         assert cfg.model.train_cfg.aff_label == wanted
+
+
+@pytest.mark.parametrize("with_masks", [False, True])
+def test_own_photos_train_and_validate_with_and_without_masks(with_masks, tmp_path):
+    lines = ["photo,labels,split"]
+    for number, label in enumerate(["cat", "", "cat;dog", "dog", "cat"]):
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), np.full((40, 30, 3), 50 * number, np.uint8))
+        lines.append(f"{number}.jpg,{label},{'train' if number < 3 else 'val'}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    if with_masks:  # one of the two photos for validation has one
+        (tmp_path / "masks").mkdir()
+        write_label_png(tmp_path / "masks" / "3.png", np.full((40, 30), 2, np.uint8))
+    loaders = {"num_workers": 0, "persistent_workers": False}
+    (path,) = (path for path in CONFIGS if "600it_own" in path.name)
+    cfg = load_config(
+        str(path),
+        work_dir=str(tmp_path / "work"),
+        options={
+            "data_root": str(tmp_path),
+            "model.backbone.init_cfg": None,
+            "model.data_preprocessor.size": (32, 32),
+            "model.test_cfg.pseudo_labels": with_masks,
+            "default_hooks.checkpoint.save_best": "seg/mIoU" if with_masks else None,
+            "train_cfg.max_iters": 3,
+            "train_cfg.val_interval": 3,
+            "custom_hooks.0.cls_iters": 1,
+            "custom_hooks.0.pseudo_iters": 2,
+            "train_dataloader.dataset.pipeline.4.crop_size": (32, 32),
+            **{
+                f"{stage}_dataloader.{k}": v
+                for stage in ("train", "val")
+                for k, v in loaders.items()
+            },
+        },
+    )
+    cfg.pop("train_pipeline")
+    cfg.vis_backends = cfg.visualizer.vis_backends = [dict(type="LocalVisBackend")]
+    runner = build_runner(cfg)
+    runner.train()
+    figures = {key for key in runner.message_hub.log_scalars if key.startswith("val/")}
+    measured = {key.split("/")[1] for key in figures} - {"data_time", "time"}
+    assert "val/cls/F1" in figures
+    assert measured == ({"cls", "cam", "par", "propagated", "seg"} if with_masks else {"cls"})
+    best = list((tmp_path / "work").glob("best_seg_mIoU_*.pth"))
+    assert len(best) == with_masks and (tmp_path / "work" / "iter_3.pth").is_file()

@@ -103,8 +103,9 @@ def photo_stem(name: str) -> str:
 def hold_out(photos: Sequence[tuple[str, Sequence[str]]], share: float = VAL_SHARE) -> set[str]:
     """Choose photos for validation; the same names and labels give the same choice everywhere.
 
-    Names are put in the order of their checksums, so that photos of one day or one class are not
-    chosen together. The last photo of a class stays for training.
+    Photos with the same labels are put in the order of the checksums of their names, so that those
+    of one day are not chosen together, and of each kind of labels the same share is taken. The
+    last photo of a class stays for training.
 
     Args:
         photos: Name and labels of each.
@@ -113,11 +114,16 @@ def hold_out(photos: Sequence[tuple[str, Sequence[str]]], share: float = VAL_SHA
     Returns:
         Names of the photos for validation.
     """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, labels in photos:
+        groups.setdefault(tuple(sorted(labels)), []).append(name)
+    order = []  # place within the group in 0..1, checksum, name, labels
+    for labels, names in groups.items():
+        sums = sorted((hashlib.sha256(name.encode()).hexdigest(), name) for name in names)
+        order += [((rank + 0.5) / len(sums), *pair, labels) for rank, pair in enumerate(sums)]
     left = Counter(label for _, labels in photos for label in labels)
     chosen: set[str] = set()
-    for name, labels in sorted(
-        photos, key=lambda photo: hashlib.sha256(photo[0].encode()).digest()
-    ):
+    for _, _, name, labels in sorted(order):
         if len(chosen) >= round(share * len(photos)):
             break
         if all(left[label] > 1 for label in labels):

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-from .config_classes import check_classes, dataset_classes  # noqa: F401  the runner takes it from here
+from .config_classes import check_classes
 from .config_components import check_components, nearest
 from .config_files import check_files, stage_datasets
 

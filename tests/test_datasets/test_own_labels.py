@@ -123,6 +123,15 @@ def test_choice_is_pinned():
     assert hold_out(photos) == {"IMG 0005.JPG", "IMG 0009.JPG"}
 
 
+def test_each_kind_of_labels_gives_its_share():
+    kinds = [["cat"]] * 50 + [["dog"]] * 30 + [["cat", "dog"]] * 10 + [[]] * 10
+    photos = [(f"{number}.jpg", labels) for number, labels in enumerate(kinds)]
+    numbers = [int(name.partition(".")[0]) for name in hold_out(photos)]
+    counts = [sum(low <= n < high for n in numbers) for low, high in ((0, 50), (50, 80), (80, 90))]
+    assert counts == [10, 6, 2] and len(numbers) == 20
+    assert sorted(numbers)[:10] != list(range(10))
+
+
 def test_last_photo_of_a_class_stays_for_training():
     photos = [("a", ["cat"]), ("b", ["cat", "dog"]), ("c", ["cat"]), ("d", ["bird"]), ("e", [])]
     chosen = hold_out(photos, share=1.0)
