@@ -1,0 +1,73 @@
+"""Write pseudo labels by AffinityNet: `random_walk.py CONFIG CHECKPOINT MAPS --split train`."""
+
+import argparse
+import shlex
+import sys
+
+from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_local_rank
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description="Spread CAMs along the affinity that AffinityNet has learned, and write label "
+        "maps; docs/pipelines.md tells more. What is finished is skipped."
+    )
+    add_run_arguments(parser)
+    parser.add_argument("checkpoint", help="checkpoint file (.pth) of AffinityNet")
+    parser.add_argument("maps", help="folder of CAMs (pseudo_labels.py --kind cam --save-maps)")
+    add = parser.add_argument
+    add("--split", required=True, help="train, val, test, or a file with one image id per line")
+    add("--alpha", type=float, default=16.0, help="exponent of the background (default: 16)")
+    add("--out", metavar="DIR", help="folder (default: WORK_DIR/random_walk_SPLIT)")
+    add("--crf", action="store_true", help="dense CRF after the walk")
+    add("--crf-settings", nargs="+", metavar="KEY=VALUE", help="constants of the CRF, max_side")
+    add(
+        "--crf-workers",
+        type=int,
+        metavar="N",
+        help="processes that compute CRFs and write files (default: 0; with --crf the cores but "
+        "one, at most 8)",
+    )
+    add("--evaluate", action="store_true", help="compare the label maps with the masks")
+    add(
+        "--sweep",
+        type=float,
+        nargs="*",
+        metavar="ALPHA",
+        help="evaluate these exponents too, before the CRF (without values: 1 2 4 8 16 24 32)",
+    )
+    add("--overwrite", action="store_true", help="remove labels that are in the folder first")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Make the labels."""
+    args = parse_args()
+    set_local_rank(args.local_rank)
+
+    from afa.utils.environment import check_environment
+
+    check_environment()
+
+    from afa.apis.map_stage_options import MapStageOptions
+    from afa.apis.random_walk import KIND, make_random_walk_labels
+    from afa.engine.config import load_config
+
+    same = ("split", "out", "crf", "crf_workers", "evaluate", "sweep", "overwrite")
+    options = MapStageOptions(
+        kind=KIND,
+        alphas=(args.alpha,),
+        crf_settings=parse_options(args.crf_settings, "--crf-settings"),
+        launcher=args.launcher,
+        device=args.device,
+        command=shlex.join(["python", *sys.argv]),
+        **{name: getattr(args, name) for name in same},
+    )
+    cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))
+    make_random_walk_labels(cfg, args.checkpoint, args.maps, options)
+
+
+if __name__ == "__main__":
+    main_guard(main)
