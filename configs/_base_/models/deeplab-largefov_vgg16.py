@@ -1,0 +1,27 @@
+# DeepLab-LargeFOV on VGG16 (Chen et al., ICLR 2015).
+num_classes = 21
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        size=(321, 321),
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    ),
+    backbone=dict(
+        type="VGG16LargeFOV",
+        out_indices=(5,),
+        init_cfg=dict(type="Pretrained", checkpoint="weights/vgg16.pth"),
+    ),
+    decode_head=dict(
+        type="LargeFOVHead",
+        in_channels=1024,
+        in_index=0,
+        dropout_ratio=0.5,
+        num_classes=num_classes,
+    ),
+    test_cfg=dict(mode="whole"),
+)

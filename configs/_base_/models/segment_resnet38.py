@@ -1,0 +1,28 @@
+# Segmentation network of AffinityNet (Ahn & Kwak, CVPR 2018) on ResNet38: two convolutions of rate 12.
+num_classes = 21
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        size=(321, 321),
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    ),
+    backbone=dict(
+        type="ResNet38",
+        out_indices=(5,),
+        init_cfg=dict(type="Pretrained", checkpoint="weights/resnet38_imagenet.params"),
+    ),
+    decode_head=dict(
+        type="ResNet38SegHead",
+        in_channels=4096,
+        channels=512,
+        dilation=12,
+        in_index=0,
+        num_classes=num_classes,
+    ),
+    test_cfg=dict(mode="whole"),
+)

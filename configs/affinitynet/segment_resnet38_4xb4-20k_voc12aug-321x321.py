@@ -1,0 +1,35 @@
+# AffinityNet's segmentation network on VOC 2012 aug. Published (Ahn & Kwak, CVPR 2018): val 61.7, test 63.7,
+# with CRF. Not measured by us. Neither paper names this network's schedule: that of DeepLab-v2.
+_base_ = [
+    "../_base_/models/segment_resnet38.py",
+    "../_base_/datasets/voc12_aug.py",
+    "../_base_/schedules/sgd_poly.py",
+    "../_base_/default_runtime.py",
+]
+crop_size = (321, 321)
+max_iters = 20000
+train_pipeline = [
+    dict(type="LoadPhoto"),
+    dict(type="LoadAnnotations"),
+    dict(type="RandomScale", ratio_range=(0.5, 1.5)),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="RandomCropPad", crop_size=crop_size),
+    dict(type="PackWSSSInputs"),
+]
+test_pipeline = [
+    dict(type="LoadPhoto"),
+    dict(type="LoadAnnotations"),
+    dict(type="PackWSSSInputs"),
+]
+# The labels that tools/random_walk.py has written; docs/pipelines.md says how to name them.
+train_dataloader = dict(
+    batch_size=4,
+    dataset=dict(pipeline=train_pipeline, data_prefix=dict(seg_map_path="pseudo_labels")),
+)
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+optim_wrapper = dict(optimizer=dict(lr=2.5e-4))
+param_scheduler = [dict(type="PolyLR", power=0.9, by_epoch=False, begin=0, end=max_iters + 1)]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+val_evaluator = [dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg")]
+test_evaluator = val_evaluator
