@@ -58,7 +58,8 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
 
     Raises:
         ValueError: If an option sets a name that only the config file itself uses: setting
-            `max_iters=100` would change the variable after its value has gone elsewhere.
+            `max_iters=100` would change the variable after its value has gone elsewhere; or if it
+            goes below a value that has no entries, such as None.
     """
     from .config_check import HELPER_KEYS
 
@@ -72,7 +73,10 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
                 f"used up when the file was read. Set {HELPER_KEYS[key]}, or write a config that "
                 "inherits from this one."
             )
-    cfg.merge_from_dict(options)
+    try:
+        cfg.merge_from_dict(options)
+    except TypeError as error:  # an entry below a value that has none
+        raise ValueError(f"--cfg-options does not fit the config: {error}") from error
     for key, value in options.items():
         # The name that an option has outdated must not be taken for an override.
         if key.endswith(".data_root") and "data_root" in cfg:

@@ -18,9 +18,7 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
     ),
-    backbone=dict(
-        type="MiTAttn", arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0, init_cfg=None
-    ),
+    backbone=dict(type="MiTAttn", arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0),
     cls_head=dict(
         type="CAMHead",
         pooling="map",
