@@ -92,9 +92,9 @@ def _metrics():
     ]
 
 
-def write_checkpoint(path):
+def write_checkpoint(path, num_classes=NUM_CLASSES):
     """Write drawn weights whose segmentation has several classes, and return the path."""
-    model = make_afa()
+    model = make_afa(cls_head__num_classes=num_classes, decode_head__num_classes=num_classes)
     model.decode_head.conv_seg.weight.data.mul_(100)
     torch.save(dict(state_dict=model.state_dict()), path)
     return str(path)

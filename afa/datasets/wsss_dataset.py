@@ -155,11 +155,12 @@ class WSSSDataset(BaseSegDataset):
             and not os.path.isfile(os.path.join(folder, img_id + suffix))
         ]
         if missing:
+            without = " (tools/test.py --format-only does without)" if what == "mask" else ""
             paths = [os.path.join(folder, img_id + suffix) for img_id in missing]
             self.report(
                 f"missing {what}",
                 f"{len(missing)} of {len(img_ids)} {what} files are missing, the first is "
-                f"'{paths[0]}': add them or mend the split file.",
+                f"'{paths[0]}': add them or mend the split file{without}.",
                 [f"'{path}' is not there" for path in paths],
             )
         return set(missing)
