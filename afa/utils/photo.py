@@ -1,8 +1,8 @@
 """Read a photo as it really comes: any common kind of file becomes 8-bit colour.
 
-JPEG, which most photos are, is decoded by OpenCV (faster than Pillow); everything else, and the
-JPEGs that OpenCV does not know, by Pillow. What comes out of each kind stands in docs/data.md.
-H, W: height and width of the photo.
+JPEG, which most photos are, is decoded by OpenCV as mmcv does, with the same values; everything
+else, and the JPEGs that OpenCV does not know, by Pillow. What comes out of each kind stands in
+docs/data.md. H, W: height and width of the photo.
 """
 
 from __future__ import annotations
@@ -187,4 +187,6 @@ def _to_bgr(image: Image.Image) -> np.ndarray:
         white = Image.new("RGB", image.size, (255, 255, 255))
         white.paste(image, mask=image.getchannel("A"))
         image = white
-    return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
+    if image.mode != "RGB":  # convert() would copy a photo that is RGB already
+        image = image.convert("RGB")
+    return cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
