@@ -122,7 +122,7 @@ def _figures(run: LabelRun, counts: Tensor, sweep: Tensor) -> dict[str, Any]:
         )
     print(run.statement)
     content: dict[str, Any] = dict(
-        figures=figures, num_masks=len(run.masks), mean_over=run.mean_over or "all"
+        figures=figures, num_masks=len(run.masks), mean_over=list(run.mean_over or classes)
     )
     if len(sweep):
         content["sweep"] = _sweep(run, sweep)

@@ -38,6 +38,7 @@ def label_settings(
         What JSON can hold.
     """
     cfg = maker.model.cfg
+    entering = dict(label_thr=maker.label_thr) if maker.source == "all" else {}
     classes = dict(
         image=f"true image labels ({_label_source(data)})",
         predicted=f"predicted, probability above {getattr(maker.model.test_cfg, 'cls_thr', 0.5):g}",
@@ -49,7 +50,7 @@ def label_settings(
         "kind": options.kind,
         "background_scores": list(maker.scores),
         "classes": classes,
-        "crf": None if crf is None else dict(crf, max_side=max_side),
+        "crf": None if crf is None else dict(crf, max_side=max_side, **entering),
         "checkpoint": f"{checkpoint.name}, sha256 {file_digest(checkpoint)}",
         "model": config_digest(cfg.model),
         "test_pipeline": config_digest(data.pipeline),

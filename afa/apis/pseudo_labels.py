@@ -113,7 +113,7 @@ def _make(run: LabelRun, indices: list[int], total: int) -> None:
             for _ in pool:
                 progress.step(min(world_size, total - progress.done))
     except KeyboardInterrupt:
-        _say("\nStopped. What is finished is kept: the same command goes on from here.")
+        _say("\nWhat is finished is kept: the same command goes on from here.")
         raise
 
 
@@ -139,13 +139,11 @@ def _job(run: LabelRun, index: int, item: dict[str, Any]) -> LabelJob:
         write_counts(run.folder.file("sweep", img_id), scores, counts)
     job: dict[str, Any] = dict(png=run.folder.file("labels", img_id), size=item["size"])
     if options.save_maps:
-        kept, classes = (
-            (maps.cams, maps.labels[1:]) if maps.cams is not None else (None, maps.labels)
-        )
-        kept = shares(maps) if kept is None else kept[0]
-        job.update(
-            npz=run.folder.file("maps", img_id), maps=kept.cpu().numpy(), map_classes=classes
-        )
+        kept, classes = shares(maps), maps.labels
+        if maps.cams is not None:  # they say more: a background score can still be chosen
+            kept, classes = maps.cams[0], maps.labels[1:]
+        path = run.folder.file("maps", img_id)
+        job.update(npz=path, maps=kept.cpu().numpy(), map_classes=classes)
     if run.crf is None:
         label = label_map(maps, item["size"]).cpu().numpy()
         return LabelJob(classes=maps.labels, label=label, **job)

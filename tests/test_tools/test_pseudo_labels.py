@@ -1,0 +1,77 @@
+import os
+import runpy
+import subprocess
+import sys
+import time
+
+import pytest
+from toy_labels import write_toy, write_toy_data
+
+from afa.utils.label_png import read_label_png
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy")
+    return write_toy(folder, write_toy_data(folder / "shapes", 1, 1))
+
+
+@pytest.fixture
+def run(repo, monkeypatch):
+    """Run the tool in this process, where the imports are there."""
+
+    def _run(*args):
+        monkeypatch.setattr(sys, "argv", ["pseudo_labels.py", *(str(arg) for arg in args)])
+        runpy.run_path(str(repo / "tools/pseudo_labels.py"), run_name="__main__")
+
+    for name in ("RANK", "AFA_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    return _run
+
+
+def test_help_is_instant(repo):
+    start = time.perf_counter()
+    command = [sys.executable, str(repo / "tools/pseudo_labels.py"), "--help"]
+    env = {**os.environ, "PYTHONPATH": str(repo)}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
+    assert time.perf_counter() - start < 5  # well under 2 s; generous for a busy machine
+    assert "--ignore-thr" in done.stdout and done.stderr == ""
+
+
+def test_labels_figures_and_plot_from_the_command_line(run, toy, tmp_path, capsys):
+    run(*toy, "--split", "train", "--kind", "par", "--evaluate", "--sweep", "0.2", "0.6", "0.2",
+        "--save-maps", "--work-dir", tmp_path, "--device", "cpu")  # fmt: skip
+    out = tmp_path / "pseudo_labels_par_train"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "labels", "maps", "settings.json", "summary.json", "sweep", "sweep.png"
+    ]  # fmt: skip
+    assert read_label_png(out / "labels/train_00000.png").shape[0] > 30
+    text = capsys.readouterr().out
+    assert "True image labels WERE used" in text and "mIoU" in text
+    assert "pseudo_labels.py" in (out / "summary.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--kind", "cams"], "--kind must be one of cam, par, affinity, seg"),
+        (["--kind", "cam", "--split", "nowhere.txt"], "'nowhere.txt', which is no file"),
+        (["--kind", "cam", "--ignore-thr", "0.5"], "HIGH and a LOW"),
+        (["--kind", "cam", "--device", "tpu"], "device"),
+        (["--kind", "cam", "--cfg-options", "model.refinr=1"], "did you mean"),
+    ],
+)
+def test_wrong_input_is_one_sentence(run, toy, tmp_path, capsys, args, text):
+    with pytest.raises(SystemExit) as stop:
+        run(*toy, "--split", "val", "--out", tmp_path / "out", *args)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert text in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_checkpoint_is_one_sentence(run, toy, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(toy[0], "nowhere.pth", "--split", "val", "--kind", "cam", "--out", tmp_path / "out")
+    assert stop.value.code == 2 and "nowhere.pth" in capsys.readouterr().err
