@@ -112,6 +112,8 @@ def _config(config: str | Path | Config, options: dict[str, Any]) -> Config:
     init_default_scope(cfg.get("default_scope") or "mmseg")
     cfg.load_from = None
     check_config(cfg, stages=())  # the files of the data set need not be there
+    if not isinstance(cfg.get("model"), Mapping):
+        raise ValueError(f"The config {cfg.filename or ''} has no model: give one of a whole run.")
     if cfg.model.get("backbone"):
         cfg.model.backbone.init_cfg = None
     test_cfg = cfg.model.get("test_cfg") or {}
@@ -227,8 +229,18 @@ def photo_pipeline(cfg: Config) -> list[Any]:
 
 
 def label_field(result: SegDataSample) -> str:
-    """Name the best label map of a result: of :data:`LABEL_FIELDS` the first that it has."""
-    return next(name for name in LABEL_FIELDS if name in result)
+    """Name the best label map of a result: of :data:`LABEL_FIELDS` the first that it has.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    for name in LABEL_FIELDS:
+        if name in result:
+            return name
+    raise ValueError(
+        f"The model gives no label map ({', '.join(LABEL_FIELDS)}): prediction needs one that "
+        "segments, or that makes CAMs."
+    )
 
 
 def class_indices(model: nn.Module, classes: Sequence[str] | None) -> torch.Tensor | None:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmseg.structures import SegDataSample
 from toy_predict import CLASSES, PALETTE, draw_photo, write_checkpoint, write_config, write_photos
 
 from afa.apis import inference, inference_model, init_model, show_result_pyplot
@@ -85,6 +86,9 @@ def test_wrong_input_is_one_sentence(files, tmp_path):
     config, checkpoint = files
     with pytest.raises(FileNotFoundError, match=r"no config file 'nowhere\.py'"):
         init_model("nowhere.py", checkpoint)
+    (tmp_path / "bare.py").write_text("default_scope = 'mmseg'\n")
+    with pytest.raises(ValueError, match=r"config .*bare\.py has no model"):
+        init_model(tmp_path / "bare.py", checkpoint)
     with pytest.raises(FileNotFoundError, match=r"checkpoint nowhere\.pth does not exist"):
         init_model(config, "nowhere.pth")
     with pytest.raises(ConfigError, match="did you mean 'train_cfg'"):
@@ -204,6 +208,8 @@ def test_unknown_classes_and_models_without_cams_are_said(model, files):
         inference_model(model, draw_photo(), cam=True, classes=["background"])
     with pytest.raises(ValueError, match=r"AFA; Linear has none"):
         inference.class_indices(torch.nn.Linear(1, 1), None)
+    with pytest.raises(ValueError, match="gives no label map"):
+        inference.label_field(SegDataSample())
     broken = init_model(files[0], None, "cpu", {"test_dataloader.dataset.pipeline": []})
     with pytest.raises(ValueError, match=r"no test_dataloader\.dataset\.pipeline"):
         inference_model(broken, draw_photo())
