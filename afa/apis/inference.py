@@ -19,7 +19,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from afa.apis.crf import add_crf, keeping_logits
+from afa.apis.result_crf import add_crf, keeping_logits
 from afa.apis.summary import write_picture
 from afa.engine.checkpoint_check import check_checkpoint
 from afa.engine.checkpoint_loader import register_checkpoint_loaders

@@ -6,7 +6,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from toy_afa import make_afa, make_inputs
 
-from afa.apis.crf import add_crf, keeping_logits
+from afa.apis.result_crf import add_crf, keeping_logits
 from afa.utils.crf import crf_of_logits
 
 pytest.importorskip("pydensecrf")
