@@ -10,12 +10,12 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
-from afa.apis.crf import LABEL_THR, MAX_SIDE
 from afa.apis.inference import init_model
 from afa.apis.label_folder import LabelFolder
 from afa.apis.label_maker import SEG, LabelMaker
 from afa.apis.pseudo_label_options import PseudoLabelOptions, check_scores
 from afa.apis.pseudo_label_settings import label_settings
+from afa.apis.result_crf import LABEL_THR, MAX_SIDE
 from afa.apis.split_data import SPLITS, SplitData
 from afa.utils.crf import check_crf
 
