@@ -1,6 +1,7 @@
 """Every config of the package passes the check of a run and builds its model."""
 
 import itertools
+import re
 from pathlib import Path
 
 import cv2
@@ -141,3 +142,16 @@ def test_own_photos_train_and_validate_with_and_without_masks(with_masks, tmp_pa
     assert measured == ({"cls", "cam", "par", "propagated", "seg"} if with_masks else {"cls"})
     best = list((tmp_path / "work").glob("best_seg_mIoU_*.pth"))
     assert len(best) == with_masks and (tmp_path / "work" / "iter_3.pth").is_file()
+
+
+def test_config_of_ones_own_in_the_guide(repo, tmp_path, monkeypatch):
+    guide = (repo / "docs" / "own_data.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
+    (tmp_path / "data" / "pets").mkdir(parents=True)
+    (tmp_path / "data" / "pets" / "labels.csv").write_text("photo,labels\na.jpg,cat;dog;cow\n")
+    (tmp_path / "mine.py").write_text(snippet.replace('"./', f'"{FOLDER}/'))
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config("mine.py")
+    check_config(cfg, stages=())
+    assert cfg.model.decode_head.num_classes == cfg.model.cls_head.num_classes == 4
+    assert cfg.test_dataloader.dataset.data_root == "data/pets"
