@@ -52,7 +52,7 @@ def main() -> None:
     check_environment()
 
     from afa.apis.map_stage_options import MapStageOptions
-    from afa.apis.random_walk import KIND, make_random_walk_labels
+    from afa.apis.random_walk_labels import KIND, make_random_walk_labels
     from afa.engine.config import load_config
 
     same = ("split", "out", "crf", "crf_workers", "evaluate", "sweep", "overwrite")

@@ -34,7 +34,7 @@ def main() -> None:
 
     check_environment()
 
-    from afa.apis.sub_categories import SubCategoryOptions, make_sub_categories
+    from afa.apis.sub_category_search import SubCategoryOptions, make_sub_categories
     from afa.engine.config import load_config
 
     names = [name for name in SubCategoryOptions.__dataclass_fields__ if hasattr(args, name)]

@@ -1,0 +1,163 @@
+"""Short runs of the multi-stage methods on some small pictures, and tools in forked processes."""
+
+import os
+import runpy
+import sys
+import traceback
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModule
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from torch import nn
+
+import afa.models  # noqa: F401  registers what is built
+from afa.datasets.shapes_generator import CLASSES, PALETTE
+from afa.datasets.shapes_writer import write_shapes
+from afa.utils.label_png import read_label_png
+from afa.utils.maps_npz import write_maps
+
+IDS = [f"val_{i:05d}" for i in range(4)]
+AFFINITY_NET = dict(
+    type="AffinityNet",
+    backbone=dict(type="ToyLevels"),
+    affinity_head=dict(
+        type="FeatureAffinityHead", in_channels=(4, 5, 6), channels=(2, 3, 4), radius=3
+    ),
+    num_steps=16,
+)
+CLASSIFIER = dict(
+    type="CAMClassifier",
+    backbone=dict(type="ToyLevels"),
+    cls_head=dict(type="CAMHead", in_channels=6, num_classes=len(CLASSES), pooling="avg"),
+)
+
+
+@MODELS.register_module()
+class ToyLevels(BaseModule):
+    """Three convolutions; all levels at stride 4."""
+
+    def __init__(self, init_cfg=None):
+        super().__init__(init_cfg)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(wide, narrow, 3, stride=4 if wide == 3 else 1, padding=1)
+            for wide, narrow in pairwise((3, 4, 5, 6))
+        )
+
+    def forward(self, x):
+        levels = []
+        for conv in self.convs:
+            x = conv(x).relu()
+            levels.append(x)
+        return tuple(levels)
+
+
+def write_stage(folder, root, model):
+    """Write config and checkpoint of a small network for four pictures; give their paths."""
+    init_default_scope("mmseg")
+    torch.manual_seed(0)
+    preprocessor = dict(
+        type="SegDataPreProcessor", mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True
+    )
+    model = dict(model, data_preprocessor=preprocessor)
+    meta = dict(dataset_meta=dict(classes=CLASSES, palette=PALETTE))
+    torch.save(dict(state_dict=MODELS.build(model).state_dict(), meta=meta), folder / "toy.pth")
+    dataset = dict(
+        type="ShapesDataset",
+        data_root=str(root),
+        ann_file="ImageSets/Segmentation/val.txt",
+        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
+        image_labels="Annotations",
+        pipeline=[
+            dict(type="LoadPhoto"),
+            dict(type="LoadAnnotations"),
+            dict(type="PackWSSSInputs"),
+        ],
+    )
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    cfg = dict(
+        default_scope="mmseg",
+        custom_imports=dict(imports=["afa.models", "afa.datasets"], allow_failed_imports=False),
+        work_dir=str(folder / "work"),
+        model=model,
+        val_dataloader=dict(batch_size=1, num_workers=0, sampler=sampler, dataset=dataset),
+    )
+    Config(cfg).dump(folder / "toy.py")
+    return folder / "toy.py", folder / "toy.pth"
+
+
+def write_cams(folder, root):
+    """Write maps as CAMs might be: blurred masks, of half the size of the photo."""
+    (folder / "maps").mkdir(parents=True)
+    for img_id in IDS:
+        mask = read_label_png(root / "SegmentationClassAug" / f"{img_id}.png")
+        classes = [int(label) for label in np.unique(mask) if 0 < label < 255]
+        blurred = [cv2.blur((mask == label).astype(np.float32), (11, 11)) for label in classes]
+        small = [cv2.resize(one, None, fx=0.5, fy=0.5) for one in blurred]
+        write_maps(folder / "maps" / f"{img_id}.npz", classes, np.stack(small), mask.shape)
+    return folder
+
+
+def files_of(folder):
+    """Give name and content of all files that hold results."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".png", ".npz") or path.name == "sub_labels.json"
+    }
+
+
+class ForkedTool:
+    """Stand in for ``subprocess.Popen``: run a tool in a fork, which has imported everything."""
+
+    def __init__(self, command, pass_fds=()):
+        self.returncode = None
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                sys.argv = command[1:]
+                runpy.run_path(command[1], run_name="__main__")
+                status = 0
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else int(end.code is not None)
+            except Exception:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+
+    def wait(self):
+        """Wait for its end."""
+        os.waitpid(self.pid, 0)
+
+
+def write_pictures(root, num_train=6, num_val=2):
+    """Write a Shapes set of small pictures."""
+    write_shapes(root, num_train, num_val, size=48)
+    return Path(root)
+
+
+def quick_options(root):
+    """Give options that make every stage short."""
+    options = {
+        "data_root": str(root),
+        "train_cfg.max_iters": 2,
+        "default_hooks.checkpoint.interval": 2,
+        "train_dataloader.batch_size": 2,
+    }
+    for split in ("train", "test"):  # AffinityNet has no validation
+        options[f"{split}_dataloader.num_workers"] = 0
+        options[f"{split}_dataloader.persistent_workers"] = False
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit("toy_stages is imported by the tests.")
