@@ -55,6 +55,9 @@ def _test_datasets(cfg: Config) -> list[Any]:
 def _choose_split(cfg: Config, split: str) -> None:
     """Make the test read another list: that of another loader, or the file beside its own."""
     datasets = _test_datasets(cfg)
+    if len(datasets) == 1 and "split" in datasets[0]:  # the labels file names the splits
+        datasets[0]["split"] = split
+        return
     if len(datasets) != 1 or not datasets[0].get("ann_file"):
         raise ValueError(
             "--split needs a test_dataloader with one data set and its ann_file: set "
@@ -87,7 +90,7 @@ def _stem(dataset: Mapping[str, Any]) -> str:
 
 
 def _split(dataset: Mapping[str, Any]) -> str:
-    return _stem(dataset) or "all"
+    return _stem(dataset) or dataset.get("split") or "all"
 
 
 def _use_tta(cfg: Config, options: EvaluationOptions) -> None:
@@ -179,8 +182,9 @@ def _format_only(cfg: Config, options: EvaluationOptions) -> None:
         raise ValueError("--format-only needs a test_dataloader with a data set.")
     for dataset in datasets:
         dataset["pipeline"] = _without_truth(dataset.get("pipeline") or [])
-        if "image_labels" in dataset:
-            dataset["image_labels"] = None
+        component = find_component(dataset.get("type"), DATASETS)
+        if "image_labels" in dataset and not hasattr(component, "classes_of"):
+            dataset["image_labels"] = None  # needed only where the classes stand in them
         prefix = dataset.get("data_prefix") or {}
         dataset["data_prefix"] = {k: v for k, v in prefix.items() if k != "seg_map_path"}
     if "test_pipeline" in cfg:

@@ -203,6 +203,17 @@ def test_places_of_the_files(root, tmp_path):
     assert (metric.out_dir, metric.field) == ("here", "pred_crf")
 
 
+def test_sets_whose_labels_file_names_the_splits(root, tmp_path):
+    entry = dict(type="OwnPhotosDataset", data_root="x", image_labels="l.csv", split="val")
+    entry["pipeline"] = [dict(type="LoadPhoto"), dict(type="PackWSSSInputs")]
+    changes = dict(test_dataloader__dataset=dict(_delete_=True, **entry))
+    cfg = _applied(root, tmp_path, changes, format_only=True, split="test")
+    dataset = cfg.test_dataloader.dataset
+    assert (dataset.split, dataset.image_labels) == ("test", "l.csv")  # which has the classes
+    assert cfg.test_evaluator.out_dir == str(tmp_path / "work/format-test")
+    assert cfg.test_evaluator.folder == "results/OwnPhotos/test"
+
+
 def test_only_what_the_test_needs_is_computed(root, tmp_path):
     cfg = _applied(root, tmp_path, format_only=True)
     assert cfg.model.test_cfg.pseudo_labels is False
