@@ -22,6 +22,7 @@ from afa.datasets.shapes_writer import write_shapes
 from afa.utils.label_png import read_label_png
 from afa.utils.maps_npz import write_maps
 
+ROOT = Path(__file__).resolve().parent.parent
 IDS = [f"val_{i:05d}" for i in range(4)]
 AFFINITY_NET = dict(
     type="AffinityNet",

@@ -8,7 +8,7 @@ train_pipeline = [
     dict(
         type="RandomChoiceResize",
         scales=[(side, side) for side in range(256, 513, 16)],
-        resize_type="ResizeToFit",
+        keep_ratio=True,
     ),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
