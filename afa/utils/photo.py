@@ -101,9 +101,10 @@ def decode_photo(
         _check_size(header.width, header.height, name, max_pixels)
         if header.bits == 8 and header.channels in (1, 3):
             flag = cv2.IMREAD_COLOR | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-            if image is not None:
-                return image
+            with contextlib.suppress(cv2.error):  # Pillow has a try, and says what is wrong
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+                if image is not None:
+                    return image
     return _decode_with_pillow(data, name, apply_exif, max_pixels)
 
 
