@@ -98,7 +98,8 @@ def _rows(
     truths = Path(cfg.test_dataloader.dataset.data_root) / (
         cfg.test_dataloader.dataset.data_prefix.get("seg_map_path") or ""
     )
-    palette, rows = dataset.metainfo["palette"], []
+    palette = dataset.metainfo["palette"]
+    rows: Rows = []
     for index in np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))):
         info = dataset.get_data_info(int(index))
         photo = np.ascontiguousarray(read_photo(info["img_path"])[..., ::-1])

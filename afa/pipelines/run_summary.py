@@ -89,7 +89,7 @@ def _add_stage(run: RunSummary, name: str, stage: dict[str, Any]) -> None:
     """Add what one finished stage has left."""
     command = stage["command"]
     tool, figures = Path(command[1]).name, stage["figures"]
-    (place, *_) = sorted(run.folder.glob(f"[0-9][0-9]_{name}")) or [None]
+    place = next(iter(sorted(run.folder.glob(f"[0-9][0-9]_{name}"))), None)
     if tool == "test.py":
         augmented = "--tta" in command or "--crf" in command
         (run.tta_crf if augmented else run.single).update(figures)

@@ -79,9 +79,9 @@ def prepare_coco14(
     write_image_labels(target / _LABELS_FILE, labels)
     reports = {}
     for split in splits:
-        folders = dict(photos=root / f"{split}2014", masks=_mask_folder(target, split))
+        photos, masks = root / f"{split}2014", _mask_folder(target, split)
         report = None if progress is None else partial(progress, split)
-        job = partial(prepare_image, **folders, crowd=crowd)
+        job = partial(prepare_image, photos=photos, masks=masks, crowd=crowd)
         reports[split] = _draw(instances[split], job, workers, report)
         img_ids = [image.img_id for image in instances[split].images]
         reports[split].images_per_class.update(n for img_id in img_ids for n in labels[img_id])
