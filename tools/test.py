@@ -72,6 +72,11 @@ def main() -> None:
     if args.out_json:
         Path(args.out_json).parent.mkdir(parents=True, exist_ok=True)
         write_json(args.out_json, metrics)
+    if not metrics and not options.format_only:
+        raise ValueError(
+            "Nothing could be measured: the images have neither masks nor image labels; "
+            "--format-only writes their label maps."
+        )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 _LOOP_KEYS = ("label_thr", "max_side")  # of test_cfg.crf; the others are constants of the CRF
 _IOU_METRICS = ("WSSSIoUMetric", "IoUMetric")
 _KEPT_ARGS = ("classes", "ignore_index", "nan_to_num")  # of the metric that --crf repeats
+_TRUTH_STEPS = ("LoadAnnotations", "LoadOptionalMask")
 _MAX_WORKERS = 8
 
 
@@ -221,16 +222,21 @@ def _without_truth(steps: Any) -> list[Any]:
             kept += [inner_steps] if inner_steps or not step else []  # [] would leave no variant
         elif not isinstance(step, Mapping):
             kept.append(step)
-        elif "LoadAnnotations" not in str(step.get("type")):
+        elif not _loads_truth(step):
             inner = {k: _without_truth(step[k]) for k in ("transforms",) if k in step}
             kept.append(ConfigDict({**step, **inner}))
     return kept
 
 
+def _loads_truth(step: Mapping[str, Any]) -> bool:
+    return any(name in str(step.get("type")) for name in _TRUTH_STEPS)
+
+
 def _check_truth(cfg: Config) -> None:
     """Refuse a test that can measure nothing."""
     types = [metric.get("type") for metric in _metrics(cfg) if isinstance(metric, Mapping)]
-    loads = "LoadAnnotations" in str([d.get("pipeline") for d in _test_datasets(cfg)])
+    pipelines = [dataset.get("pipeline") or [] for dataset in _test_datasets(cfg)]
+    loads = any(steps != _without_truth(steps) for steps in pipelines)
     if types and not loads and all(kind in _IOU_METRICS for kind in types):
         raise ValueError(
             "The test pipeline loads no masks (LoadAnnotations), so that nothing can be measured: "

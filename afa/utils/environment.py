@@ -85,7 +85,7 @@ def collect_versions() -> dict[str, str]:
         checkout (`git`) if there is one.
     """
     versions = {"python": platform.python_version(), "afa": afa.__version__}
-    for name in (*_REQUIRED, *_CV2_TWINS, *_FAMILY, "timm"):
+    for name in (*_REQUIRED, *_CV2_TWINS, *_FAMILY, "timm", "pydensecrf2"):
         version = _version(name)
         if version is not None:
             versions[name] = version

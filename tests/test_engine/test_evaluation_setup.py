@@ -3,11 +3,11 @@ import pytest
 from mmengine.config import ConfigDict
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
-from afa.datasets.label_png import read_label_png
 from afa.engine import evaluation_setup
 from afa.engine.evaluation_options import EvaluationOptions
 from afa.engine.evaluation_setup import VOC_FOLDER, apply_options
 from afa.engine.runner import build_runner
+from afa.utils.label_png import read_label_png
 
 PAPER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 TTA_PIPELINE = [
@@ -205,11 +205,13 @@ def test_places_of_the_files(root, tmp_path):
 
 def test_sets_whose_labels_file_names_the_splits(root, tmp_path):
     entry = dict(type="OwnPhotosDataset", data_root="x", image_labels="l.csv", split="val")
-    entry["pipeline"] = [dict(type="LoadPhoto"), dict(type="PackWSSSInputs")]
+    steps = ("LoadPhoto", "LoadOptionalMask", "PackWSSSInputs")
+    entry["pipeline"] = [dict(type=name) for name in steps]
     changes = dict(test_dataloader__dataset=dict(_delete_=True, **entry))
     cfg = _applied(root, tmp_path, changes, format_only=True, split="test")
     dataset = cfg.test_dataloader.dataset
     assert (dataset.split, dataset.image_labels) == ("test", "l.csv")  # which has the classes
+    assert [step.type for step in dataset.pipeline] == ["LoadPhoto", "PackWSSSInputs"]
     assert cfg.test_evaluator.out_dir == str(tmp_path / "work/format-test")
     assert cfg.test_evaluator.folder == "results/OwnPhotos/test"
 

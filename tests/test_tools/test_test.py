@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
-from afa.datasets.label_png import bit_palette
 from afa.utils import crf
+from afa.utils.label_png import bit_palette
 
 VOC_CLASSES = ("background", "aeroplane", "bicycle", "bird")
 VOC_MINI = Path(__file__).resolve().parents[3] / "shared/data/voc12-mini"
@@ -155,6 +155,15 @@ def test_no_masks(tool, voc, tmp_path):
         path.unlink()
     status, _, err = tool(voc[0])
     assert status == 2 and "3 of 3 mask files are missing" in err and "--format-only" in err
+
+
+def test_nothing_to_measure(tool, voc):
+    cfg, _ = voc
+    dataset = cfg.test_dataloader.dataset
+    dataset.image_labels = None
+    dataset.pipeline = [step for step in dataset.pipeline if step.type != "LoadAnnotations"]
+    status, _, err = tool(cfg)
+    assert status == 2 and "neither masks nor image labels; --format-only" in err
 
 
 def test_missing_pydensecrf(tool, voc, monkeypatch):

@@ -4,16 +4,18 @@ import gzip
 import io
 import tarfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from mmengine.dist import all_gather_object, barrier, is_main_process
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmseg.registry import METRICS
 
-from afa.datasets.label_png import write_label_png
+from afa.engine.dist import first_process
 from afa.utils.files import safe_join, write_bytes
+from afa.utils.label_png import write_label_png
 
 
 @METRICS.register_module()
@@ -54,12 +56,11 @@ class LabelPNGMetric(BaseMetric):
         self.field = field
         self.archive = archive
         self.results: list[str] = []
-        if is_main_process():
-            self._refuse_earlier(overwrite)
-            (self.out_dir / folder).mkdir(parents=True, exist_ok=True)
-        barrier()  # before another process writes what the first would take for an earlier run's
+        # Nobody writes what the first process would take for an earlier run's.
+        first_process(partial(self._prepare, overwrite))
 
-    def _refuse_earlier(self, overwrite: bool) -> None:
+    def _prepare(self, overwrite: bool) -> None:
+        """Make the folder; refuse to replace the results of an earlier run."""
         there = self.out_dir / self.folder
         archive = self.out_dir / self.archive if self.archive else None
         for path in (archive, there):
@@ -71,6 +72,7 @@ class LabelPNGMetric(BaseMetric):
                 )
         if archive is not None:
             archive.unlink(missing_ok=True)  # a run that is stopped leaves none of another run
+        there.mkdir(parents=True, exist_ok=True)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Write the label maps of one batch.
@@ -106,13 +108,11 @@ class LabelPNGMetric(BaseMetric):
             raise ValueError(
                 f"{size} images have {len(set(img_ids))} names: each needs a name of its own."
             )
-        if is_main_process():
-            said = f"{size} label maps are in {self.out_dir / self.folder}"
-            if self.archive:
-                self._pack(sorted(img_ids))
-                said += f", packed as {self.out_dir / self.archive}"
-            MMLogger.get_current_instance().info(said)
-        barrier()  # nobody leaves, and ends the others, before the archive is there
+        said = f"{size} label maps are in {self.out_dir / self.folder}"
+        if self.archive:
+            first_process(partial(self._pack, sorted(img_ids)))
+            said += f", packed as {self.out_dir / self.archive}"
+        MMLogger.get_current_instance().info(said)
         return {}
 
     def compute_metrics(self, results: list) -> dict[str, float]:

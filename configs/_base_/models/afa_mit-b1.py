@@ -47,5 +47,11 @@ model = dict(
         power=2,
         aff_label="pseudo",
     ),
-    test_cfg=dict(pseudo_labels=True, bkg_thr=0.45),
+    test_cfg=dict(
+        pseudo_labels=True,
+        bkg_thr=0.45,
+        # What tools/test.py does with --tta and --crf.
+        tta=dict(scales=(0.5, 0.75, 1.0, 1.25, 1.5), flip=True, merge="max"),
+        crf=dict(num_iters=10, pos_xy_std=3, pos_weight=3, bi_xy_std=64, bi_rgb_std=5, bi_weight=4),
+    ),
 )
