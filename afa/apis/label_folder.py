@@ -123,11 +123,11 @@ class LabelFolder:
         return found if isinstance(found, dict) and found.get("tool") == self.tool else None
 
     def _clear(self) -> None:
-        """Remove labels and what belongs to them; the settings go last."""
+        """Remove labels and what belongs to them; the settings stay until others replace them."""
         for name, suffix in FOLDERS.items():
             for path in (self.path / name).rglob(f"*{suffix}"):
                 path.unlink()
-        for name in (SUMMARY, PLOT, SETTINGS):
+        for name in (SUMMARY, PLOT):
             (self.path / name).unlink(missing_ok=True)
 
 

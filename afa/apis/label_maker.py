@@ -28,7 +28,6 @@ from afa.models.utils.possible_labels import possible_labels
 
 SEG = "seg"
 ALL_KINDS = (*KINDS, SEG)
-SOURCES = ("image", "predicted", "all")
 _SWEEP_CHUNK = 5  # background scores that go through PAR together
 
 

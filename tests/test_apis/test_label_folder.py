@@ -63,16 +63,22 @@ def test_overwrite_removes_what_is_there_before_new_settings_stand(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_stop_while_overwriting_leaves_the_old_settings_with_the_old_files(tmp_path, monkeypatch):
-    folder = LabelFolder(tmp_path)
+def test_a_stop_while_overwriting_can_be_overwritten_again(tmp_path, monkeypatch):
+    folder, new = LabelFolder(tmp_path), dict(SETTINGS, kind="par")
     folder.prepare(SETTINGS)
     _fill(folder, "a")
-    monkeypatch.setattr(
-        "afa.apis.label_folder.write_json", lambda *_: (_ for _ in ()).throw(OSError)
-    )
-    with pytest.raises(OSError):
-        folder.prepare(dict(SETTINGS, kind="par"), overwrite=True)
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("afa.apis.label_folder.write_json", full)
+    with pytest.raises(OSError, match="no space left"):
+        folder.prepare(new, overwrite=True)
+    monkeypatch.undo()
     assert not folder.is_finished("a")
+    with pytest.raises(ValueError, match="kind was cam, now par"):
+        folder.prepare(new)
+    folder.prepare(new, overwrite=True)
 
 
 def test_folders_of_others_are_left_alone(tmp_path):

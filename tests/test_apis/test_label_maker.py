@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.config import ConfigDict
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from toy_afa import make_afa
+from toy_afa import afa_cfg, make_afa
 
 from afa.apis.label_maker import LabelMaker, label_map, shares, sweep_counts
 from afa.evaluation.confusion import confusion_matrix
@@ -139,3 +141,25 @@ def test_what_a_model_cannot_make_is_said():
     del plain.cls_head
     with pytest.raises(ValueError, match="no classifier"):
         LabelMaker(plain, "cam", [0.4], "predicted")
+
+
+def test_a_segmentor_of_mmseg_makes_seg_labels():
+    head = afa_cfg()["decode_head"]
+    cfg = dict(
+        type="EncoderDecoder",
+        data_preprocessor=dict(type="SegDataPreProcessor"),
+        backbone=dict(type="MiTAttn", arch="b0", drop_path_rate=0.0),
+        decode_head=head,
+        test_cfg=dict(mode="whole"),
+    )
+    make_afa()  # sets the scope
+    segmentor = MODELS.build(ConfigDict(cfg)).eval()
+    maps = LabelMaker(segmentor, "seg", [], "all")(_packed(), None)
+    data = segmentor.data_preprocessor(
+        dict(inputs=[_packed()["inputs"]], data_samples=[_packed()["data_samples"]]), False
+    )
+    with torch.no_grad():
+        (predicted,) = segmentor.predict(data["inputs"], data["data_samples"])
+    assert torch.equal(label_map(maps, SIZE).long(), predicted.pred_sem_seg.data[0])
+    with pytest.raises(ValueError, match=r"\(EncoderDecoder\) makes no 'cam' labels: choose.*seg"):
+        LabelMaker(segmentor, "cam", [0.4])
