@@ -104,6 +104,19 @@ def write_cams(folder, root):
     return folder
 
 
+def run_tool(name, *args):
+    """Run a tool in this process, where the imports are there; give its exit status."""
+    before = sys.argv
+    sys.argv = [name, *(str(arg) for arg in args)]
+    try:
+        runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
+    except SystemExit as end:
+        return end.code
+    finally:
+        sys.argv = before
+    return 0
+
+
 def files_of(folder):
     """Give name and content of all files that hold results."""
     return {

@@ -1,0 +1,63 @@
+"""The command line; what it makes is tested beside afa/apis."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from toy_stages import AFFINITY_NET, run_tool, write_cams, write_pictures, write_stage
+
+NAME = "random_walk.py"
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """Config, checkpoint and folder of CAMs."""
+    folder = tmp_path_factory.mktemp("toy")
+    root = write_pictures(folder / "shapes", num_val=4)
+    return *write_stage(folder, root, AFFINITY_NET), write_cams(folder / "cams", root)
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    for name in ("RANK", "AFA_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+
+
+def test_help_is_instant(repo):
+    start = time.perf_counter()
+    env = {**os.environ, "PYTHONPATH": str(repo)}
+    command = [sys.executable, str(repo / "tools" / NAME), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
+    assert time.perf_counter() - start < 5  # well under 2 s; generous for a busy machine
+    assert "--alpha" in done.stdout and done.stderr == ""
+
+
+def test_it_works_from_the_command_line(toy, tmp_path, capsys):
+    args = ["--alpha", 4, "--sweep", 2, 8, "--device", "cpu"]
+    assert run_tool(NAME, *toy, "--split", "val", "--work-dir", tmp_path, *args) == 0
+    out = tmp_path / "random_walk_val"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "labels", "settings.json", "summary.json", "sweep", "sweep.png"
+    ]  # fmt: skip
+    assert NAME in (out / "summary.json").read_text()
+    assert "Done in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--alpha", "0"], "above 0, got 0"),
+        (["--sweep", "4", "4"], "names an alpha twice"),
+        (["--device", "tpu"], "device"),
+        (["--crf-workers", "-1"], "0 or more"),
+        (["--cfg-options", "model.num_stps=1"], "did you mean"),
+    ],
+)
+def test_wrong_input_is_one_sentence(toy, tmp_path, capsys, args, text):
+    assert run_tool(NAME, *toy, "--split", "val", "--out", tmp_path / "out", *args) == 2
+    error = capsys.readouterr().err
+    assert text in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
