@@ -68,7 +68,7 @@ class WSSSIoUMetric(IoUMetric):
                 counts = confusion_matrix(pred, label, self._num_classes(), self.ignore_index)
             except ValueError as error:
                 raise ValueError(
-                    f"{_name(sample)}: {error}; check_dataset.py finds such files"
+                    f"{_name(sample)}: {error}; tools/check_dataset.py finds such files"
                 ) from error
             self.confusion = counts if self.confusion is None else self.confusion + counts
 
