@@ -1,14 +1,20 @@
 """A small AFA with drawn weights, on a small Shapes set, as config and checkpoint on disk."""
 
+import json
+import os
 import sys
 from pathlib import Path
 
 import torch
+import torch.distributed as torch_dist
 from mmengine.config import Config
 from toy_afa import afa_cfg, make_afa
 
+from afa.apis.pseudo_label_options import PseudoLabelOptions
+from afa.apis.pseudo_labels import make_pseudo_labels
 from afa.datasets.shapes_generator import CLASSES, PALETTE
 from afa.datasets.shapes_writer import write_shapes
+from afa.engine.config import load_config
 
 NUM_CLASSES = len(CLASSES)
 
@@ -78,6 +84,41 @@ def write_toy(folder, root, **changes):
     torch.save(dict(state_dict=model.state_dict(), meta=meta), folder / "toy.pth")
     label_cfg(folder, root, **changes).dump(folder / "toy.py")
     return folder / "toy.py", folder / "toy.pth"
+
+
+def make_toy_labels(toy, out, cfg_options=None, **options):
+    """Make labels of a toy; ``options`` are those of PseudoLabelOptions."""
+    cfg = load_config(str(toy[0]), options=dict(cfg_options or {}))
+    wanted = PseudoLabelOptions(**{"split": "val", "kind": "cam", "out": str(out), **options})
+    return make_pseudo_labels(cfg, toy[1], wanted)
+
+
+def same_figures(one, other):
+    """Compare figures, of which some are NaN."""
+    return json.dumps(one) == json.dumps(other)
+
+
+def label_process(rank, port, toy, out):
+    """Be one of two processes that make labels, go on with them, and refuse other settings."""
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE="2",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+        CUDA_VISIBLE_DEVICES="",
+    )
+    torch.set_num_threads(1)
+    wanted = dict(kind="par", save_maps=True, sweep=(0.3, 0.5, 0.1), launcher="pytorch")
+    made = [make_toy_labels(toy, out, **wanted) for _ in range(2)]
+    assert same_figures(made[0]["figures"], made[1]["figures"]) and made[1]["num_made"] == 0
+    try:
+        make_toy_labels(toy, out, **dict(wanted, bkg_thr=0.2))
+    except ValueError as error:
+        assert "--overwrite" in str(error)  # in both processes: neither waits for the other
+    else:
+        raise AssertionError("other settings must be refused")
+    torch_dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -188,6 +189,6 @@ def mean_classes(cfg: Config) -> tuple[str, ...] | None:
 
 
 def loader_workers(cfg: Config) -> int:
-    """Give the number of data workers that the evaluation of the config has."""
+    """Give the number of data workers that the evaluation of the config has, at most the cores."""
     loader = cfg.get("val_dataloader") or cfg.get("test_dataloader") or {}
-    return int(loader.get("num_workers", 0))
+    return min(int(loader.get("num_workers", 0)), os.cpu_count() or 1)

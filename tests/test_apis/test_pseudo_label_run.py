@@ -67,7 +67,9 @@ def test_the_classes_of_the_mean_are_those_of_the_evaluation(evaluators, expecte
     assert mean_classes(Config(evaluators)) == expected
 
 
-def test_data_workers_are_those_of_the_evaluation():
+def test_data_workers_are_those_of_the_evaluation_but_at_most_the_cores(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
     assert loader_workers(Config(dict(val_dataloader=dict(num_workers=3)))) == 3
     assert loader_workers(Config(dict(test_dataloader=dict(num_workers=2)))) == 2
+    assert loader_workers(Config(dict(val_dataloader=dict(num_workers=16)))) == 4
     assert loader_workers(Config(dict())) == 0

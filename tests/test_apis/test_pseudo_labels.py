@@ -6,16 +6,20 @@ import socket
 import numpy as np
 import pytest
 import torch
-import torch.distributed as torch_dist
 import torch.multiprocessing as mp
 from mmengine.dataset import pseudo_collate
 from PIL import Image
-from toy_labels import NUM_CLASSES, write_toy, write_toy_data
+from toy_labels import (
+    NUM_CLASSES,
+    label_process,
+    make_toy_labels,
+    same_figures,
+    write_toy,
+    write_toy_data,
+)
 
 from afa.apis import pseudo_labels as module
 from afa.apis.inference import init_model
-from afa.apis.pseudo_label_options import PseudoLabelOptions
-from afa.apis.pseudo_labels import make_pseudo_labels
 from afa.apis.split_data import SplitData
 from afa.datasets.shapes_generator import CLASSES, PALETTE
 from afa.engine.config import load_config
@@ -32,23 +36,12 @@ def toy(tmp_path_factory):
     return write_toy(folder, write_toy_data(folder / "shapes"))
 
 
-def _make(toy, out, cfg_options=None, **options):
-    cfg = load_config(str(toy[0]), options=dict(cfg_options or {}))
-    wanted = PseudoLabelOptions(**{"split": "val", "kind": "cam", "out": str(out), **options})
-    return make_pseudo_labels(cfg, toy[1], wanted)
-
-
 def _files(out):
     return {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in sorted(out.rglob("*"))
         if path.suffix in (".png", ".npz") and path.name != "sweep.png"
     }
-
-
-def _same(one, other):
-    """Compare figures, of which some are NaN."""
-    return json.dumps(one) == json.dumps(other)
 
 
 def _label(out, img_id):
@@ -62,7 +55,7 @@ def _label(out, img_id):
     ("kind", "field"), [("cam", "pred_cam"), ("par", "pred_par"), ("affinity", "pred_propagated")]
 )
 def test_labels_are_those_of_the_evaluation_in_training(toy, tmp_path, kind, field):
-    _make(toy, tmp_path, kind=kind)
+    make_toy_labels(toy, tmp_path, kind=kind)
     model = init_model(toy[0], toy[1], "cpu", {"model.test_cfg.pseudo_labels": True})
     data = SplitData(model.cfg, "val")
     for i, img_id in enumerate(IDS):
@@ -78,7 +71,7 @@ def test_labels_are_those_of_the_evaluation_in_training(toy, tmp_path, kind, fie
 
 
 def test_cams_hold_the_present_classes_only_and_give_the_labels_again(toy, tmp_path):
-    _make(toy, tmp_path, save_maps=True)
+    make_toy_labels(toy, tmp_path, save_maps=True)
     data = SplitData(load_config(str(toy[0])), "val")
     for i, img_id in enumerate(IDS):
         with np.load(tmp_path / "maps" / f"{img_id}.npz", allow_pickle=False) as file:
@@ -96,7 +89,7 @@ def test_cams_hold_the_present_classes_only_and_give_the_labels_again(toy, tmp_p
 
 @pytest.mark.parametrize("kind", ["par", "seg"])
 def test_other_maps_have_a_background_and_sum_to_one(toy, tmp_path, kind):
-    _make(toy, tmp_path, kind=kind, save_maps=True)
+    make_toy_labels(toy, tmp_path, kind=kind, save_maps=True)
     for img_id in IDS:
         found = read_maps(tmp_path / "maps" / f"{img_id}.npz")
         assert found.classes[0] == 0
@@ -105,8 +98,8 @@ def test_other_maps_have_a_background_and_sum_to_one(toy, tmp_path, kind):
 
 
 def test_seg_may_have_any_class_or_those_of_the_image(toy, tmp_path):
-    free = _make(toy, tmp_path / "free", kind="seg", evaluate=True)
-    bound = _make(toy, tmp_path / "bound", kind="seg", restrict=True, evaluate=True)
+    free = make_toy_labels(toy, tmp_path / "free", kind="seg", evaluate=True)
+    bound = make_toy_labels(toy, tmp_path / "bound", kind="seg", restrict=True, evaluate=True)
     assert free["true_image_labels"] is False and bound["true_image_labels"] is True
     data = SplitData(load_config(str(toy[0])), "val")
     outside = 0
@@ -118,21 +111,21 @@ def test_seg_may_have_any_class_or_those_of_the_image(toy, tmp_path):
 
 
 def test_predicted_classes_are_used_when_asked_for_or_when_there_is_no_label(toy, tmp_path, capsys):
-    asked = _make(toy, tmp_path / "a", predicted_labels=True)
+    asked = make_toy_labels(toy, tmp_path / "a", predicted_labels=True)
     assert "True image labels were NOT used" in capsys.readouterr().out
     assert asked["true_image_labels"] is False and "above 0.5" in asked["statement"]
-    without = _make(toy, tmp_path / "b", {"val_dataloader.dataset.image_labels": None})
+    without = make_toy_labels(toy, tmp_path / "b", {"val_dataloader.dataset.image_labels": None})
     assert without["true_image_labels"] is False
     assert _files(tmp_path / "a") == _files(tmp_path / "b")
-    _make(toy, tmp_path / "c")
+    make_toy_labels(toy, tmp_path / "c")
     assert "True image labels WERE used" in capsys.readouterr().out
     assert _files(tmp_path / "a") != _files(tmp_path / "c")
 
 
 def test_two_scores_leave_pixels_undecided(toy, tmp_path):
-    high = _make(toy, tmp_path / "high", bkg_thr=0.5)
-    low = _make(toy, tmp_path / "low", bkg_thr=0.3)
-    both = _make(toy, tmp_path / "both", ignore_thr=(0.5, 0.3), evaluate=True)
+    high = make_toy_labels(toy, tmp_path / "high", bkg_thr=0.5)
+    low = make_toy_labels(toy, tmp_path / "low", bkg_thr=0.3)
+    both = make_toy_labels(toy, tmp_path / "both", ignore_thr=(0.5, 0.3), evaluate=True)
     assert [run["settings"]["background_scores"] for run in (high, low, both)] == [
         [0.5], [0.3], [0.5, 0.3]
     ]  # fmt: skip
@@ -147,17 +140,17 @@ def test_two_scores_leave_pixels_undecided(toy, tmp_path):
 
 
 def test_the_two_scores_of_the_training_are_the_default(toy, tmp_path):
-    made = _make(toy, tmp_path, ignore_thr=())
+    made = make_toy_labels(toy, tmp_path, ignore_thr=())
     assert made["settings"]["background_scores"] == [0.55, 0.35]
 
 
 @pytest.mark.parametrize("kind", ["par", "seg"])
 def test_crf_workers_make_the_labels_of_this_process(toy, tmp_path, kind):
-    _make(toy, tmp_path / "plain", kind=kind)
+    make_toy_labels(toy, tmp_path / "plain", kind=kind)
     options = {"model.test_cfg.crf": dict(num_iters=2, bi_xy_std=20)}
     for workers in (0, 2):
         out = tmp_path / str(workers)
-        made = _make(toy, out, options, kind=kind, crf=True, crf_workers=workers)
+        made = make_toy_labels(toy, out, options, kind=kind, crf=True, crf_workers=workers)
     assert made["settings"]["crf"]["bi_xy_std"] == 20
     assert _files(tmp_path / "0") == _files(tmp_path / "2") != _files(tmp_path / "plain")
 
@@ -166,7 +159,7 @@ def test_crf_workers_make_the_labels_of_this_process(toy, tmp_path, kind):
 
 
 def test_figures_against_a_loop_over_the_pixels(toy, tmp_path):
-    made = _make(toy, tmp_path, evaluate=True)
+    made = make_toy_labels(toy, tmp_path, evaluate=True)
     data, pairs = SplitData(load_config(str(toy[0])), "val"), []
     for i, img_id in enumerate(IDS):
         label = _label(tmp_path, img_id)
@@ -183,11 +176,11 @@ def test_figures_against_a_loop_over_the_pixels(toy, tmp_path):
 
 
 def test_the_sweep_gives_what_labels_at_each_score_would(toy, tmp_path, capsys):
-    made = _make(toy, tmp_path / "a", kind="affinity", sweep=(0.3, 0.5, 0.1))
+    made = make_toy_labels(toy, tmp_path / "a", kind="affinity", sweep=(0.3, 0.5, 0.1))
     rows = made["sweep"]["rows"]
     assert [row["bkg_thr"] for row in rows] == [0.3, 0.4, 0.5]
     assert rows[1]["mIoU"] == made["figures"]["mIoU"]  # 0.4 is the score of the labels
-    other = _make(toy, tmp_path / "b", kind="affinity", bkg_thr=0.3, evaluate=True)
+    other = make_toy_labels(toy, tmp_path / "b", kind="affinity", bkg_thr=0.3, evaluate=True)
     assert rows[0]["mIoU"] == other["figures"]["mIoU"] != rows[1]["mIoU"]
     assert made["sweep"]["best"] in rows
     assert "<- best" in capsys.readouterr().out
@@ -198,7 +191,7 @@ def test_the_sweep_gives_what_labels_at_each_score_would(toy, tmp_path, capsys):
 def test_the_mean_is_over_the_classes_of_the_config(toy, tmp_path):
     classes = ["background", CLASSES[1]]
     evaluator = [dict(type="WSSSIoUMetric", classes=classes)]
-    made = _make(toy, tmp_path, {"val_evaluator": evaluator}, evaluate=True)
+    made = make_toy_labels(toy, tmp_path, {"val_evaluator": evaluator}, evaluate=True)
     figures = made["figures"]
     ious = [figures[f"IoU.{name}"] for name in classes]
     assert made["mean_over"] == classes
@@ -211,14 +204,14 @@ def test_images_without_mask_do_not_count_and_this_is_said(toy, tmp_path, capsys
     shutil.copytree(masks, tmp_path / "masks")
     (tmp_path / "masks" / f"{IDS[1]}.png").unlink()
     where = {"val_dataloader.dataset.data_prefix.seg_map_path": str(tmp_path / "masks")}
-    made = _make(toy, tmp_path / "out", where, sweep=(0.4, 0.4, 0.1))
+    made = make_toy_labels(toy, tmp_path / "out", where, sweep=(0.4, 0.4, 0.1))
     assert made["num_masks"] == 3 and "1 images have no mask" in capsys.readouterr().out
     assert made["sweep"]["rows"][0]["mIoU"] == made["figures"]["mIoU"]
-    again = _make(toy, tmp_path / "out", where, sweep=(0.4, 0.4, 0.1))
+    again = make_toy_labels(toy, tmp_path / "out", where, sweep=(0.4, 0.4, 0.1))
     assert again["num_made"] == 0
     where = {"val_dataloader.dataset.data_prefix.seg_map_path": str(tmp_path)}
     with pytest.raises(ValueError, match="need masks, but no image of 'val' has one"):
-        _make(toy, tmp_path / "other", where, evaluate=True)
+        make_toy_labels(toy, tmp_path / "other", where, evaluate=True)
     assert not (tmp_path / "other").exists()
 
 
@@ -227,25 +220,29 @@ def test_images_without_mask_do_not_count_and_this_is_said(toy, tmp_path, capsys
 
 def test_a_second_run_makes_what_is_missing_or_cut_and_nothing_else(toy, tmp_path):
     wanted = dict(save_maps=True, sweep=(0.2, 0.6, 0.2))
-    first = _make(toy, tmp_path, **wanted)
+    first = make_toy_labels(toy, tmp_path, **wanted)
     files = _files(tmp_path)
     assert len(files) == 12 and first["num_made"] == 4
     times = {name: (tmp_path / name).stat().st_mtime_ns for name in files}
     (tmp_path / "labels" / f"{IDS[0]}.png").unlink()
     cut = tmp_path / "maps" / f"{IDS[2]}.npz"
     cut.write_bytes(cut.read_bytes()[:50])
-    second = _make(toy, tmp_path, **wanted)
+    second = make_toy_labels(toy, tmp_path, **wanted)
     assert (second["num_made"], second["num_skipped"]) == (2, 2)
     assert _files(tmp_path) == files
     for name, time in times.items():
         remade = IDS[0] in name or IDS[2] in name
         assert ((tmp_path / name).stat().st_mtime_ns != time) == remade, name
-    assert _same(second["figures"], first["figures"]) and _same(second["sweep"], first["sweep"])
+    assert same_figures(second["figures"], first["figures"]) and same_figures(
+        second["sweep"], first["sweep"]
+    )
 
 
-def test_a_stop_leaves_whole_files_and_the_next_run_ends_the_same(toy, tmp_path, monkeypatch):
+def test_a_stop_leaves_whole_files_and_the_next_run_ends_thesame_figures(
+    toy, tmp_path, monkeypatch
+):
     wanted = dict(save_maps=True, evaluate=True)
-    whole = _make(toy, tmp_path / "whole", **wanted)
+    whole = make_toy_labels(toy, tmp_path / "whole", **wanted)
     job, calls = module._job, []
 
     def stop_at_third(run, index, item):
@@ -256,18 +253,18 @@ def test_a_stop_leaves_whole_files_and_the_next_run_ends_the_same(toy, tmp_path,
 
     monkeypatch.setattr(module, "_job", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
-        _make(toy, tmp_path / "stopped", **wanted)
+        make_toy_labels(toy, tmp_path / "stopped", **wanted)
     monkeypatch.undo()
     files, expected = _files(tmp_path / "stopped"), _files(tmp_path / "whole")
     assert len(files) == 4 and files.items() <= expected.items()
-    resumed = _make(toy, tmp_path / "stopped", **wanted)
+    resumed = make_toy_labels(toy, tmp_path / "stopped", **wanted)
     assert resumed["num_made"] == 2
     assert _files(tmp_path / "stopped") == expected
-    assert _same(resumed["figures"], whole["figures"])
+    assert same_figures(resumed["figures"], whole["figures"])
 
 
 def test_other_settings_are_refused_and_replaced_on_demand(toy, tmp_path):
-    _make(toy, tmp_path)
+    make_toy_labels(toy, tmp_path)
     files = _files(tmp_path)
     for changes, name in (
         (dict(kind="par"), "kind was cam, now par"),
@@ -278,10 +275,12 @@ def test_other_settings_are_refused_and_replaced_on_demand(toy, tmp_path):
                            "test_dataloader.dataset.pipeline.1.scale": (40, 40)}), "test_pipeline"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=name):
-            _make(toy, tmp_path, **changes)
+            make_toy_labels(toy, tmp_path, **changes)
     assert _files(tmp_path) == files
-    assert _make(toy, tmp_path, save_maps=True)["num_made"] == 4  # maps are missing, labels fit
-    _make(toy, tmp_path, kind="par", overwrite=True)
+    assert (
+        make_toy_labels(toy, tmp_path, save_maps=True)["num_made"] == 4
+    )  # maps are missing, labels fit
+    make_toy_labels(toy, tmp_path, kind="par", overwrite=True)
     assert set(_files(tmp_path)) == {f"labels/{img_id}.png" for img_id in IDS}
     assert _files(tmp_path) != files
 
@@ -294,10 +293,10 @@ def test_a_broken_photo_is_one_sentence_and_what_was_made_stays(toy, tmp_path):
     photo.write_bytes(data[: len(data) // 2])
     options = {"val_dataloader.dataset.data_root": str(root)}
     with pytest.raises(ValueError, match=f"Photo '.*{IDS[2]}.jpg' is truncated"):
-        _make(toy, tmp_path / "out", options)
+        make_toy_labels(toy, tmp_path / "out", options)
     assert len(_files(tmp_path / "out")) == 2
     photo.write_bytes(data)
-    assert _make(toy, tmp_path / "out", options)["num_made"] == 2
+    assert make_toy_labels(toy, tmp_path / "out", options)["num_made"] == 2
 
 
 def test_ids_that_lead_out_of_the_folder_are_refused_before_any_work(toy, tmp_path):
@@ -308,7 +307,7 @@ def test_ids_that_lead_out_of_the_folder_are_refused_before_any_work(toy, tmp_pa
     options = {f"{split}_dataloader.dataset.data_root": str(root) for split in ("train", "val")}
     wanted = dict(split=str(tmp_path / "list.txt"), predicted_labels=True)
     with pytest.raises(ValueError, match=r"'\.\./evil' is no name inside a folder"):
-        _make(toy, tmp_path / "out" / "in", options, **wanted)
+        make_toy_labels(toy, tmp_path / "out" / "in", options, **wanted)
     assert not (tmp_path / "out").exists()
 
 
@@ -316,45 +315,25 @@ def test_missing_labels_and_broken_weights_are_said(toy, tmp_path):
     (tmp_path / "labels.json").write_text(json.dumps({IDS[0]: ["ball"]}))
     options = {"val_dataloader.dataset.image_labels": str(tmp_path / "labels.json")}
     with pytest.raises(ValueError, match=r"Image without labels.* --predicted-labels does without"):
-        _make(toy, tmp_path / "out", options)
+        make_toy_labels(toy, tmp_path / "out", options)
     checkpoint = torch.load(toy[1], weights_only=True)
     checkpoint["state_dict"]["cls_head.classifier.weight"][:] = float("nan")
     torch.save(checkpoint, tmp_path / "nan.pth")
     with pytest.raises(ValueError, match=f"NaN for the image '{IDS[0]}'"):
-        _make((toy[0], tmp_path / "nan.pth"), tmp_path / "out")
+        make_toy_labels((toy[0], tmp_path / "nan.pth"), tmp_path / "out")
 
 
 # ---- several processes --------------------------------------------------------------------------
 
 
-def _process(rank, port, toy, out):
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        CUDA_VISIBLE_DEVICES="",
-    )
-    torch.set_num_threads(1)
-    wanted = dict(kind="par", save_maps=True, sweep=(0.3, 0.5, 0.1), launcher="pytorch")
-    made = [_make(toy, out, **wanted) for _ in range(2)]
-    assert _same(made[0]["figures"], made[1]["figures"]) and made[1]["num_made"] == 0
-    try:
-        _make(toy, out, **dict(wanted, bkg_thr=0.2))
-    except ValueError as error:
-        assert "--overwrite" in str(error)  # in both processes: neither waits for the other
-    else:
-        raise AssertionError("other settings must be refused")
-    torch_dist.destroy_process_group()
-
-
 def test_two_processes_write_the_files_of_one(toy, tmp_path):
-    alone = _make(toy, tmp_path / "one", kind="par", save_maps=True, sweep=(0.3, 0.5, 0.1))
+    alone = make_toy_labels(
+        toy, tmp_path / "one", kind="par", save_maps=True, sweep=(0.3, 0.5, 0.1)
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_process, args=(port, toy, tmp_path / "two"), nprocs=2)
+    mp.spawn(label_process, args=(port, toy, tmp_path / "two"), nprocs=2)
     assert _files(tmp_path / "two") == _files(tmp_path / "one")
     together = json.loads((tmp_path / "two" / "summary.json").read_text())
     assert together["num_processes"] == 2
