@@ -13,6 +13,8 @@ import torch
 from afa.utils.quiet import import_mmseg_quietly
 
 sys.path.insert(0, str(Path(__file__).parent))  # for toy_run
+# Processes that a test starts import its module by the name that pytest gives it: tests.test_x.
+sys.path.append(str(Path(__file__).parent.parent))
 torch.set_num_threads(1)
 import_mmseg_quietly()
 
