@@ -73,14 +73,26 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
                 f"used up when the file was read. Set {HELPER_KEYS[key]}, or write a config that "
                 "inherits from this one."
             )
+    used = [name for name in cfg if name.endswith("_pipeline") and _is_used(cfg, name)]
     try:
         cfg.merge_from_dict(options)
     except TypeError as error:  # an entry below a value that has none
         raise ValueError(f"--cfg-options does not fit the config: {error}") from error
+    # A name that an option has outdated must not be taken for an override.
     for key, value in options.items():
-        # The name that an option has outdated must not be taken for an override.
         if key.endswith(".data_root") and "data_root" in cfg:
             cfg.data_root = value
+    for name in used:
+        if not _is_used(cfg, name):
+            del cfg[name]
+
+
+def _is_used(cfg: Config, name: str) -> bool:
+    """Tell whether a loader has the pipeline of this name."""
+    from .config_check import find_pipelines
+
+    loaders = [cfg[key] for key in cfg if key.endswith("_dataloader")]
+    return any(pipeline == cfg[name] for loader in loaders for pipeline in find_pipelines(loader))
 
 
 def _replace_values(node: Any, key: str, old: Any, new: Any) -> None:

@@ -84,16 +84,17 @@ def _check_top_level(cfg: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{key}: no entry '{entry}'{nearest(entry, entries)}"
 
 
-def _pipelines(node: Any) -> Iterator[Any]:
+def find_pipelines(node: Any) -> Iterator[Any]:
+    """Yield every pipeline of a loader or a data set, however deep it is."""
     if isinstance(node, (list, tuple)):
         for item in node:
-            yield from _pipelines(item)
+            yield from find_pipelines(item)
     elif isinstance(node, Mapping):
         for key, value in node.items():
             if key == "pipeline":
                 yield value
             else:
-                yield from _pipelines(value)
+                yield from find_pipelines(value)
 
 
 def _check_pipelines(cfg: Mapping[str, Any]) -> Iterator[str]:
@@ -104,7 +105,7 @@ def _check_pipelines(cfg: Mapping[str, Any]) -> Iterator[str]:
         stage = key.removesuffix("_pipeline")
         stages = _PIPELINE_LOADERS.get(stage, ("train", "val", "test"))
         loaders = [name for s in stages if isinstance(cfg.get(name := f"{s}_dataloader"), Mapping)]
-        used = [pipeline for name in loaders for pipeline in _pipelines(cfg[name])]
+        used = [pipeline for name in loaders for pipeline in find_pipelines(cfg[name])]
         if not loaders or cfg[key] in used:
             continue
         if stage not in _PIPELINE_LOADERS:

@@ -40,6 +40,26 @@ def test_data_root_of_a_loader_as_an_option_is_no_mismatch(path):
     assert cfg.data_root == "c"
 
 
+def test_a_step_of_a_loaders_pipeline_as_an_option_is_no_override(tmp_path):
+    path = tmp_path / "pipelines.py"
+    path.write_text(
+        "train_pipeline = [dict(type='A', size=1)]\ntest_pipeline = [dict(type='B', size=1)]\n"
+        "unused_pipeline = [dict(type='C')]\n"
+        "train_dataloader = dict(dataset=dict(pipeline=train_pipeline))\n"
+        "val_dataloader = dict(dataset=dict(pipeline=test_pipeline))\n"
+        "test_dataloader = val_dataloader\n"
+    )
+    options = {
+        "train_dataloader.dataset.pipeline.0.size": 5,
+        "test_dataloader.dataset.pipeline.0.size": 6,
+    }
+    cfg = load_config(str(path), options=options)
+    assert cfg.train_dataloader.dataset.pipeline[0].size == 5
+    assert "train_pipeline" not in cfg  # no loader has it any more: nothing to compare with
+    assert cfg.test_pipeline[0].size == 1  # the validation still has it
+    assert "unused_pipeline" in cfg  # a mistake in the file is still found
+
+
 def test_missing_and_unsafe_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no config file 'nope\.py'"):
         load_config("nope.py")
