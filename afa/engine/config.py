@@ -84,7 +84,7 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
             cfg.data_root = value
     for name in used:
         if not _is_used(cfg, name):
-            del cfg[name]
+            cfg.pop(name)
 
 
 def _is_used(cfg: Config, name: str) -> bool:
