@@ -1,5 +1,6 @@
 """Build mmengine's runner, with what our tools need around it."""
 
+import copy
 import itertools
 import os
 import os.path as osp
@@ -141,7 +142,7 @@ def build_runner(
     if stage not in _STAGES:
         raise ValueError(f"stage must be one of {', '.join(_STAGES)}, got '{stage}'.")
     check_environment()
-    cfg = cfg.copy() if isinstance(cfg, Config) else Config(cfg)
+    cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(cfg)
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
     register_checkpoint_loaders()

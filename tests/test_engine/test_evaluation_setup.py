@@ -66,6 +66,12 @@ def test_a_misspelt_setting_is_named(root, tmp_path):
         _run(root, tmp_path, changes, tta=True)
 
 
+def test_classes_are_compared_with_those_of_a_wrapped_model(root, tmp_path):
+    changes = dict(model__decode_head__num_classes=7)
+    with pytest.raises(ValueError, match=r"model\.module\.decode_head: num_classes is 7, but"):
+        _run(root, tmp_path, changes, tta=True)
+
+
 def test_a_tta_model_of_the_config_works_as_in_mmseg(root, tmp_path):
     changes = dict(tta_model=dict(type="SegTTAModel"), tta_pipeline=TTA_PIPELINE)
     figures = _run(root, tmp_path, changes, tta=True)

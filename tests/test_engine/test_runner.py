@@ -124,3 +124,14 @@ def test_checkpoint_of_another_model_is_refused(toy_cfg, tmp_path):
 def test_stage_must_be_known(toy_cfg):
     with pytest.raises(ValueError, match="stage must be one of train, val, test"):
         build_runner(toy_cfg, stage="demo")
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_images_are_not_repeated_to_give_every_process_as_many(toy_cfg, stage):
+    loader = toy_cfg[f"{stage}_dataloader"]
+    loader.sampler.round_up = True
+    build_runner(toy_cfg)  # the config itself stays
+    assert loader.sampler.round_up is True
+    cfg = build_runner(toy_cfg).cfg
+    assert cfg[f"{stage}_dataloader"].sampler.round_up is False
+    assert "round_up" not in cfg.train_dataloader.sampler
