@@ -3,7 +3,7 @@
 import copy
 import os
 import os.path as osp
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -35,6 +35,8 @@ def apply_options(cfg: Config, options: EvaluationOptions) -> None:
     Raises:
         ValueError: If config and options do not go together.
     """
+    if not cfg.get("test_dataloader") or not cfg.get("model"):
+        raise ValueError("A test needs a config with model and test_dataloader.")
     cfg.test_dataloader = copy.deepcopy(cfg.test_dataloader)  # val may share it
     crf = dict((cfg.model.get("test_cfg") or {}).get("crf") or {})
     if options.split is not None:
@@ -146,7 +148,7 @@ def _use_crf(cfg: Config, crf: dict[str, Any], options: EvaluationOptions) -> No
     _keep_logits(cfg.model, "input")
     if options.format_only:
         return
-    metrics = list(_metrics(cfg))
+    metrics = _metrics(cfg)
     own = [m for m in metrics if m.get("type") in _IOU_METRICS and _field(m) == "pred_sem_seg"]
     if not own:
         raise ValueError(
@@ -165,11 +167,11 @@ def _default_workers() -> int:
     return max(1, min(_MAX_WORKERS, share - 1))
 
 
-def _metrics(cfg: Config) -> Iterator[Any]:
-    evaluator = cfg.get("test_evaluator")
+def _metrics(cfg: Config) -> list[Any]:
+    evaluator = cfg.get("test_evaluator") or []
     if isinstance(evaluator, Mapping) and "metrics" in evaluator:
         evaluator = evaluator["metrics"]
-    yield from evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
 
 
 def _field(metric: Mapping[str, Any]) -> str:
@@ -180,7 +182,7 @@ def _format_only(cfg: Config, options: EvaluationOptions) -> None:
     """Let the test run without truth and write label maps."""
     datasets = _test_datasets(cfg)
     if not datasets:
-        raise ValueError("--format-only needs a test_dataloader with a data set.")
+        raise ValueError("--format-only needs a data set in test_dataloader.")
     for dataset in datasets:
         dataset["pipeline"] = _without_truth(dataset.get("pipeline") or [])
         component = find_component(dataset.get("type"), DATASETS)

@@ -129,9 +129,9 @@ def test_with_scales_the_merged_logits_are_kept(root, tmp_path):
 def test_other_loops_and_no_metric_are_refused(root, tmp_path):
     with pytest.raises(ValueError, match=r"--crf replaces TestLoop, but test_cfg .* is MyLoop"):
         _applied(root, tmp_path, dict(test_cfg=dict(type="MyLoop")), crf=True)
-    changes = dict(test_evaluator=[dict(type="MultiLabelMetric")])
-    with pytest.raises(ValueError, match="--crf needs a metric of the segmentation"):
-        _applied(root, tmp_path, changes, crf=True)
+    for metrics in ([dict(type="MultiLabelMetric")], None, dict(type="MultiLabelMetric")):
+        with pytest.raises(ValueError, match="--crf needs a metric of the segmentation"):
+            _applied(root, tmp_path, dict(test_evaluator=metrics), crf=True)
 
 
 def test_cores_are_shared_by_the_processes_of_a_machine(monkeypatch):
@@ -227,6 +227,14 @@ def test_only_what_the_test_needs_is_computed(root, tmp_path):
     assert cfg.model.test_cfg.pseudo_labels is False
     assert cfg.val_dataloader.dataset.pipeline[2].type == "LoadAnnotations"  # left as it was
     assert cfg.val_dataloader.dataset.image_labels == "image_labels.json"
+
+
+@pytest.mark.parametrize("key", ["model", "test_dataloader"])
+def test_a_config_without_what_a_test_needs(root, tmp_path, key):
+    cfg = make_cfg(root, tmp_path)
+    cfg.pop(key)
+    with pytest.raises(ValueError, match="needs a config with model and test_dataloader"):
+        apply_options(cfg, EvaluationOptions())
 
 
 def test_a_test_that_can_measure_nothing_is_refused(root, tmp_path):
