@@ -175,7 +175,6 @@ def run_demo(
     config = find_config()
     overrides = {"data_root": str(data_root), "randomness.seed": seed, **(options or {})}
     cfg = load_config(str(config), work_dir=str(work_dir), options=overrides)
-    cfg.visualizer.pop("name", None)  # or training and testing would share one visualizer
     if (Path(work_dir) / MARKER).is_file() and (Path(work_dir) / SUMMARY).is_file():
         print(f"{work_dir} holds a finished demo: its files are replaced by the new run's.")
     prepare_work_dir(work_dir)

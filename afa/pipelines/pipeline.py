@@ -20,6 +20,7 @@ from afa.utils.files import write_json
 
 SUMMARY = "pipeline.json"
 _LOCK = ".running"
+LOCK_SECONDS = 5.0  # data workers of a stage may end a little later than the stage
 
 
 class StageError(ValueError):
@@ -235,18 +236,27 @@ def _options_of(name: str, names: Sequence[str], options: Mapping[str, Any]) -> 
     return picked
 
 
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Hold a lock file; the lock ends with the last process that has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError(
-                f"Another process works in '{path.parent}' (a stage may have outlived its "
-                "pipeline): wait for it, or stop it."
-            ) from error
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise ValueError(
+                    f"Another process works in '{path.parent}' (a stage may have outlived its "
+                    "pipeline): wait for it, or stop it."
+                )
+            time.sleep(0.1)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -12,7 +12,7 @@ env_cfg = dict(
 randomness = dict(seed=0)
 sync_bn = "torch"  # the decoder's batch norm over all GPUs; dropped on CPU
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
-visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends, name="visualizer")
+visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends)
 log_processor = dict(type="AFALogProcessor", by_epoch=False)
 log_level = "INFO"
 load_from = None
