@@ -79,4 +79,4 @@ def test_the_next_evaluation_begins_anew():
 def test_images_without_labels_or_scores_are_left_out():
     metric = MultiLabelMetric()
     metric.process({}, [dict(pred_label=torch.rand(3)), dict(gt_label=torch.rand(3))])
-    assert metric.results == [] and metric.compute_metrics([]) == {}
+    assert metric.evaluate(0) == {} and metric.compute_metrics([]) == {}
