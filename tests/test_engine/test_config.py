@@ -67,3 +67,9 @@ def test_missing_and_unsafe_files(tmp_path):
     path.write_text("x: !!python/object/apply:os.getcwd []")
     with pytest.raises(ValueError, match="must be a Python file"):
         load_config(str(path))
+
+
+def test_option_below_a_value_without_entries_is_one_sentence(tmp_path):
+    (tmp_path / "c.py").write_text("val_dataloader = None\n")
+    with pytest.raises(ValueError, match="--cfg-options does not fit the config: val_dataloader"):
+        load_config(str(tmp_path / "c.py"), options={"val_dataloader.num_workers": 1})
