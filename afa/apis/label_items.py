@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -95,7 +95,7 @@ class CountItem:
         file: Names the label map of an image id.
     """
 
-    def __init__(self, data: SplitData, file: Callable[[str], os.PathLike]) -> None:
+    def __init__(self, data: SplitData, file: Callable[[str], Path]) -> None:
         self.data = data
         self.file = file
 

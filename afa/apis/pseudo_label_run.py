@@ -34,9 +34,9 @@ class LabelRun:
     """What a call needs; the same in all its processes.
 
     Args:
-        options: What to make.
+        options: What to make: PseudoLabelOptions, or those of a later stage.
         data: The images.
-        maker: Makes their maps.
+        maker: Makes their maps: a LabelMaker, or what reads those of an earlier stage.
         folder: Where the files go.
         settings: What decides their content.
         crf: Constants of the CRF; None for none.
@@ -46,9 +46,9 @@ class LabelRun:
         loader_workers: Data workers of each process.
     """
 
-    options: PseudoLabelOptions
+    options: Any
     data: SplitData
-    maker: LabelMaker
+    maker: Any
     folder: LabelFolder
     settings: dict[str, Any]
     crf: dict[str, Any] | None
