@@ -1,68 +1,17 @@
 # AffinityNet's stages with the real networks on voc12-mini, for trying without GPU; the figures mean nothing.
+_base_ = "../_base_/pipelines/affinitynet.py"
 method = "AffinityNet"
 _classifier = "configs/affinitynet/classifier_resnet38_1xb2-4it_voc12mini-96x96.py"
 _affinitynet = "configs/affinitynet/affinitynet_resnet38_1xb2-4it_voc12mini-96x96.py"
 _segmentation = "configs/affinitynet/segment_resnet38_1xb2-4it_voc12mini-96x96.py"
-_masks = "train_dataloader.dataset.data_prefix.seg_map_path"
-_low, _alpha, _high = "4", "16", "32"
 stages = [
-    dict(name="classifier", tool="train.py", config=_classifier),
-    dict(
-        name="cams",
-        tool="pseudo_labels.py",
-        config=_classifier,
-        checkpoint="{classifier.checkpoint}",
-        args=["--split", "train", "--kind", "cam", "--save-maps", "--evaluate", "--sweep"],
-    ),
-    dict(
-        name="affinity_labels",
-        tool="affinity_labels.py",
-        config=_classifier,
-        args=["{cams}", "--split", "train", "--alphas", _low, _high, "--evaluate"],
-    ),
-    dict(
-        name="affinitynet",
-        tool="train.py",
-        config=_affinitynet,
-        options={
-            _masks: "{affinity_labels}/labels",
-        },
-    ),
-    dict(
-        name="random_walk",
-        tool="random_walk.py",
-        config=_affinitynet,
-        checkpoint="{affinitynet.checkpoint}",
-        args=["{cams}", "--split", "train", "--alpha", _alpha, "--evaluate", "--sweep"],
-        options={_masks: "SegmentationClassAug"},
-    ),
-    dict(
-        name="pseudo_labels",
-        tool="random_walk.py",
-        config=_affinitynet,
-        checkpoint="{affinitynet.checkpoint}",
-        args=["{cams}", "--split", "train", "--alpha", _alpha, "--evaluate", "--crf"],
-        options={_masks: "SegmentationClassAug"},
-    ),
-    dict(
-        name="segmentation",
-        tool="train.py",
-        config=_segmentation,
-        options={
-            _masks: "{pseudo_labels}/labels",
-        },
-    ),
-    dict(
-        name="test",
-        tool="test.py",
-        config=_segmentation,
-        checkpoint="{segmentation.checkpoint}",
-    ),
-    dict(
-        name="test_tta_crf",
-        tool="test.py",
-        config=_segmentation,
-        checkpoint="{segmentation.checkpoint}",
-        args=["--tta", "--crf"],
-    ),
+    dict(_base_.classifier, config=_classifier),
+    dict(_base_.cams, config=_classifier),
+    dict(_base_.affinity_labels, config=_classifier),
+    dict(_base_.affinitynet, config=_affinitynet),
+    dict(_base_.random_walk, config=_affinitynet),
+    dict(_base_.pseudo_labels, config=_affinitynet),
+    dict(_base_.segmentation, config=_segmentation),
+    dict(_base_.test, config=_segmentation),
+    dict(_base_.test_tta_crf, config=_segmentation),
 ]

@@ -1,4 +1,5 @@
 # MS COCO 2014 without images that have no object (82,081 train / 40,137 val); 4 images per GPU, 2 GPUs.
+_base_ = "./loaders.py"
 dataset_type = "COCO14Dataset"
 data_root = "data/coco14"
 crop_size = (512, 512)
@@ -20,9 +21,6 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="SeededInfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -33,10 +31,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -1,4 +1,5 @@
 # Photos of your own with labels.csv or labels.json (docs/own_data.md); 4 images per GPU.
+_base_ = "./loaders.py"
 dataset_type = "OwnPhotosDataset"
 data_root = "data/own"
 crop_size = (512, 512)
@@ -21,9 +22,6 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="SeededInfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -33,10 +31,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

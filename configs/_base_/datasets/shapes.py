@@ -1,4 +1,5 @@
 # Shapes, the built-in data set: `python tools/dataset_converters/shapes.py`.
+_base_ = "./loaders.py"
 dataset_type = "ShapesDataset"
 data_root = "data/shapes"
 crop_size = (96, 96)
@@ -22,8 +23,6 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="SeededInfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -34,10 +33,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

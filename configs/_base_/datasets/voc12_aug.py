@@ -1,4 +1,5 @@
 # PASCAL VOC 2012 with the SBD masks (10,582 train_aug / 1,449 val); 2 images per GPU, 2 GPUs.
+_base_ = "./loaders.py"
 dataset_type = "VOC12Dataset"
 data_root = "data/VOCdevkit/VOC2012"
 crop_size = (512, 512)
@@ -19,9 +20,6 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="SeededInfiniteSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -32,10 +30,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

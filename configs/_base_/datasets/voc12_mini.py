@@ -1,49 +1,6 @@
 # A sample of VOC 2012 (900 train_aug / 300 val) to try things on real photos.
-dataset_type = "VOC12Dataset"
+_base_ = "./voc12_aug.py"
 data_root = "data/voc12-mini"
-crop_size = (512, 512)
-
-train_pipeline = [
-    dict(type="LoadPhoto"),
-    dict(type="RandomScale", ratio_range=(0.5, 2.0)),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="RandomCropPad", crop_size=crop_size),
-    dict(type="PackWSSSInputs"),
-]
-test_pipeline = [
-    dict(type="LoadPhoto"),
-    dict(type="ResizeToFit", scale=(512, 512)),  # long side 512
-    dict(type="LoadAnnotations"),
-    dict(type="PackWSSSInputs"),
-]
-
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="SeededInfiniteSampler", shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file="ImageSets/SegmentationAug/train_aug.txt",
-        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
-        image_labels="image_labels.json",
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file="ImageSets/SegmentationAug/val.txt",
-        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
-        image_labels="image_labels.json",
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+train_dataloader = dict(dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
