@@ -4,15 +4,16 @@ PYTHON ?= $(shell for p in python3 python python3.13 python3.12 python3.11 pytho
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test compare lint clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   set up, then train and test AFA on the built-in Shapes data set (work_dirs/demo)"
-	@echo "make test   set up, then run the tests"
-	@echo "make setup  only make the environment ($(VENV))"
-	@echo "make lint   ruff and mypy"
-	@echo "make clean  remove $(VENV)"
+	@echo "make demo    set up, then train and test AFA on the built-in Shapes data set (work_dirs/demo)"
+	@echo "make test    set up, then run the tests"
+	@echo "make compare set up, then AFA, AffinityNet and SC-CAM on Shapes, side by side (work_dirs/compare)"
+	@echo "make setup   only make the environment ($(VENV))"
+	@echo "make lint    ruff and mypy"
+	@echo "make clean   remove $(VENV)"
 
 setup: $(VENV)/.ready
 
@@ -28,6 +29,14 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+COMPARE := work_dirs/compare
+compare: setup
+	$(BIN)/python tools/dataset_converters/shapes.py
+	$(BIN)/python tools/run_pipeline.py configs/afa/pipeline_afa_mit-b0_shapes.py --work-dir $(COMPARE)/afa
+	$(BIN)/python tools/run_pipeline.py configs/affinitynet/pipeline_affinitynet_mit-b0_shapes.py --work-dir $(COMPARE)/affinitynet
+	$(BIN)/python tools/run_pipeline.py configs/sccam/pipeline_sccam_mit-b0_shapes.py --work-dir $(COMPARE)/sccam
+	$(BIN)/python tools/analysis_tools/compare.py $(COMPARE)/afa $(COMPARE)/affinitynet $(COMPARE)/sccam --out $(COMPARE)
 
 lint: setup
 	$(BIN)/ruff check .
