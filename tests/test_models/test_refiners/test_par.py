@@ -126,6 +126,46 @@ def test_makes_labels_and_passes_no_gradient():
     assert not list(par.parameters()) and not par.state_dict()
 
 
+def test_table_and_slices_are_one_refinement(monkeypatch):
+    par = PAR(num_iters=4, dilations=(1, 3))
+    images, masks = 255 * torch.rand(2, 3, 6, 5), torch.rand(2, 7, 6, 5)
+    by_table, weights = par(images, masks), par.weights(images)
+    assert weights.permute(0, 2, 3, 1).is_contiguous()
+    by_other_layout = par.refine(masks, weights.contiguous())
+    monkeypatch.setattr("afa.models.refiners.par.MAX_TABLE", 0)
+    assert par.weights(images).is_contiguous()
+    torch.testing.assert_close(par(images, masks), by_table, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(by_other_layout, by_table, rtol=0, atol=0)
+
+
+def test_strips_of_weights_are_the_whole(monkeypatch):
+    par, images = PAR(dilations=(1, 4)), 255 * torch.rand(1, 3, 7, 5)
+    whole = par.weights(images)
+    for pixels in (1, 10, 34):
+        monkeypatch.setattr("afa.models.refiners.par.STRIP_PIXELS", pixels)
+        torch.testing.assert_close(par.weights(images), whole, rtol=1e-5, atol=1e-7)
+
+
+def test_masks_of_other_images_and_sets_do_not_matter():
+    par = PAR(num_iters=3, dilations=(1, 2))
+    images, masks = 255 * torch.rand(2, 3, 5, 6), torch.rand(2, 4, 5, 6)
+    together = par(images, masks)
+    for i in range(2):
+        for part in (slice(0, 1), slice(1, 4)):
+            alone = par(images[i : i + 1], masks[i : i + 1, part])
+            torch.testing.assert_close(alone, together[i : i + 1, part])
+
+
+def test_no_mask_and_bfloat16():
+    images, masks = 255 * torch.rand(1, 3, 8, 8), torch.rand(1, 2, 8, 8)
+    assert PAR()(images, masks[:, :0]).shape == (1, 0, 8, 8)
+    half = PAR(dtype="bfloat16")
+    assert half.weights(images).dtype == torch.bfloat16
+    refined = half(images, masks)
+    assert refined.dtype == torch.float32 and not torch.equal(refined, PAR()(images, masks))
+    torch.testing.assert_close(refined, PAR()(images, masks), rtol=0, atol=0.05)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "text"),
     [
@@ -133,6 +173,7 @@ def test_makes_labels_and_passes_no_gradient():
         (dict(dilations=()), r"dilations >= 1 .*, got \(\)"),
         (dict(dilations=(1, 0)), r"got \(1, 0\): use e\.g\."),
         (dict(dilations=(1.5,)), "whole pixels"),
+        (dict(dtype="float16"), "'float32', 'bfloat16'.*got 'float16'"),
     ],
 )
 def test_wrong_arguments(kwargs, text):
