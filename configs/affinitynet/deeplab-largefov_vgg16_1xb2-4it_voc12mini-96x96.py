@@ -1,5 +1,5 @@
 # DeepLab-LargeFOV on voc12-mini, for trying without GPU: the real network with drawn weights, a small crop, few
-# iterations. Its figures mean nothing.
+# iterations, four photos to validate. Its figures mean nothing.
 _base_ = "./deeplab-largefov_vgg16_1xb20-6k_voc12aug-321x321.py"
 data_root = "data/voc12-mini"
 crop_size = (96, 96)
@@ -22,7 +22,9 @@ model = dict(data_preprocessor=dict(size=crop_size), backbone=dict(init_cfg=None
 train_dataloader = dict(
     batch_size=2, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline)
 )
-val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline))
+val_dataloader = dict(
+    num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline, indices=4)
+)
 test_dataloader = val_dataloader
 param_scheduler = [dict(type="PolyLR", power=0.9, by_epoch=False, begin=0, end=max_iters + 1)]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters + 1)
