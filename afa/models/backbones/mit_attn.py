@@ -51,6 +51,7 @@ class MiTAttn(BaseModule):
         embed_dims: Channels of the four stages.
         num_attn: Number A of attention maps: heads of stage 4 times `num_attn_blocks`.
         head_dim: Channels of one head of stage 4, to scale the logits by.
+        has_qk: Tells that `with_qk` is there; a backbone without it gives logits.
 
     Example:
         >>> backbone = MiTAttn('b0')
@@ -60,6 +61,8 @@ class MiTAttn(BaseModule):
         >>> tuple(attn.shape)
         (1, 16, 24, 24)
     """
+
+    has_qk = True
 
     def __init__(
         self,
@@ -110,8 +113,12 @@ class MiTAttn(BaseModule):
         return fit_mit_weights(convert_mit_state_dict(state), expected, self.arch)
 
     def forward(
-        self, x: Tensor, with_attn: bool = False, drop_path: bool = True
-    ) -> tuple[Tensor, ...] | tuple[tuple[Tensor, ...], Tensor]:
+        self,
+        x: Tensor,
+        with_attn: bool = False,
+        drop_path: bool = True,
+        with_qk: bool = False,
+    ) -> tuple[Tensor, ...] | tuple[tuple[Tensor, ...], Tensor | tuple[Tensor, Tensor]]:
         """Compute the features of the four stages.
 
         Args:
@@ -119,25 +126,33 @@ class MiTAttn(BaseModule):
             with_attn: Also return the attention logits.
             drop_path: False switches stochastic depth off in training mode too, as CAMs need it;
                 nothing else in the network differs between training and evaluation.
+            with_qk: Also return what the attention logits are made of, N times smaller; the
+                attention stays fused. Not together with `with_attn`.
 
         Returns:
             Four maps (B, embed_dims[i], h_i, w_i). With `with_attn` a pair of these and of the
             logits q·kᵀ of the last blocks of stage 4, before scaling and softmax, float32
-            (B, A, N, N), query by key, the heads of the earlier block first.
+            (B, A, N, N), query by key, the heads of the earlier block first. With `with_qk` a pair
+            of these and of queries and keys, (B, A, N, head_dim) each, in the same order.
         """
+        assert not (with_attn and with_qk), "logits, or what they are made of"
+        hand_out = "attn" if with_attn else "qk" if with_qk else None
         feats: list[Tensor] = []
-        attn: list[Tensor] = []
+        found: list[tuple[Tensor, ...]] = []
         for i, depth in enumerate(self.depths):
             tokens, grid = self.get_submodule(f"patch_embed{i + 1}")(x)
-            first_attn = depth - self.num_attn_blocks if with_attn and i == 3 else depth
+            first = depth - self.num_attn_blocks if i == 3 else depth
             blocks = self.get_submodule(f"block{i + 1}")
             for j, block in enumerate(blocks.children()):
-                tokens, logits = block(tokens, grid, j >= first_attn, drop_path)
-                if logits is not None:
-                    attn.append(logits)
+                wanted = hand_out if j >= first else None
+                tokens, handed_out = block(tokens, grid, wanted, drop_path)
+                found += [handed_out] if handed_out else []
             x = tokens_to_map(self.get_submodule(f"norm{i + 1}")(tokens), grid)
             feats.append(x)
-        return (tuple(feats), torch.cat(attn, dim=1)) if with_attn else tuple(feats)
+        if hand_out is None:
+            return tuple(feats)
+        parts = [torch.cat(part, dim=1) for part in zip(*found, strict=True)]
+        return tuple(feats), parts[0] if with_attn else (parts[0], parts[1])
 
 
 def _check_arguments(

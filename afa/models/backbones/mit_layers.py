@@ -105,31 +105,35 @@ class EfficientAttention(nn.Module):
             self.norm = nn.LayerNorm(embed_dims)
 
     def forward(
-        self, x: Tensor, grid: tuple[int, int], with_attn: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
+        self, x: Tensor, grid: tuple[int, int], hand_out: str | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Attend over the tokens.
 
         Args:
             x: Tokens (B, N, C).
             grid: The token grid (h, w).
-            with_attn: Also return the logits, and use them instead of the fused attention.
+            hand_out: None, 'attn' for the logits, which are then used instead of the fused
+                attention, or 'qk' for what they are made of.
 
         Returns:
-            Tokens (B, N, C), and the unscaled logits q·kᵀ in float32 (B, heads, N, M) or None.
+            Tokens (B, N, C), and what is handed out: nothing, the unscaled logits q·kᵀ in float32
+            (B, heads, N, M), or queries and keys (B, heads, N or M, C / heads).
         """
         q = self._split_heads(self.q(x))
         k, v = (self._split_heads(t) for t in self.kv(self._reduce(x, grid)).chunk(2, dim=-1))
-        logits = None
-        if with_attn:
+        handed_out: tuple[Tensor, ...] = ()
+        if hand_out == "attn":
             # The affinity is learned from these numbers: bf16 would keep 8 of their bits.
             with torch.autocast(x.device.type, enabled=False):
                 logits = q.float() @ k.float().transpose(-2, -1)
                 weights = (logits * self.scale).softmax(dim=-1)
             out = weights.to(v.dtype) @ v
+            handed_out = (logits,)
         else:
             out = F.scaled_dot_product_attention(q, k, v)
+            handed_out = (q, k) if hand_out == "qk" else ()
         out = out.transpose(1, 2).flatten(2)  # (B, heads, N, C / heads) -> (B, N, C)
-        return self.proj(out), logits
+        return self.proj(out), handed_out
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, heads, N, C / heads)."""
@@ -206,12 +210,12 @@ class MiTBlock(nn.Module):
         self,
         x: Tensor,
         grid: tuple[int, int],
-        with_attn: bool = False,
+        hand_out: str | None = None,
         use_drop_path: bool = True,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Map tokens (B, N, C) to tokens; see `EfficientAttention.forward` for the logits."""
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Map tokens (B, N, C) to tokens; see `EfficientAttention.forward` for the rest."""
         drop_prob = self.drop_path_rate if self.training and use_drop_path else 0.0
-        out, logits = self.attn(self.norm1(x), grid, with_attn)
+        out, handed_out = self.attn(self.norm1(x), grid, hand_out)
         x = x + drop_path(out, drop_prob)
         x = x + drop_path(self.mlp(self.norm2(x), grid), drop_prob)
-        return x, logits
+        return x, handed_out

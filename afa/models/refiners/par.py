@@ -160,6 +160,27 @@ class PAR(nn.Module):
         return weights
 
     @torch.no_grad()
+    def refine_sets(self, sets: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
+        """Refine several sets of masks (B, M_i, h_i, w_i) of the same images in one pass.
+
+        Args:
+            sets: the masks; see :meth:`refine` for each.
+            weights: (B, 8 * D, H, W) of :meth:`weights`.
+
+        Returns:
+            The sets, (B, M_i, H, W) each.
+        """
+        together = torch.cat([self._resize(masks, weights) for masks in sets], dim=1)
+        return list(self.refine(together, weights).split([s.shape[1] for s in sets], dim=1))
+
+    def _resize(self, masks: Tensor, weights: Tensor) -> Tensor:
+        """Bring masks to the size of the weights."""
+        size, masks = weights.shape[2:], masks.float()
+        if masks.shape[2:] == size:
+            return masks
+        return F.interpolate(masks, size=size, mode="bilinear", align_corners=True)
+
+    @torch.no_grad()
     def refine(self, masks: Tensor, weights: Tensor) -> Tensor:
         """Average masks over their neighbours ``num_iters`` times.
 
@@ -171,10 +192,8 @@ class PAR(nn.Module):
         Returns:
             (B, M, H, W) float32.
         """
-        H, W = weights.shape[2:]
-        masks = masks.float()
-        if masks.shape[2:] != (H, W):
-            masks = F.interpolate(masks, size=(H, W), mode="bilinear", align_corners=True)
+        masks = self._resize(masks, weights)
+        H, W = masks.shape[2:]
         if self.num_iters == 0 or masks.numel() == 0:
             return masks
         if uses_triton(masks.device):

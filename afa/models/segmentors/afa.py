@@ -10,7 +10,7 @@ image; it multiplies unused losses by 0 (here a phase does not compute what it d
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -26,14 +26,16 @@ from afa.models.utils import (
     affinity_label,
     attention_affinity,
     ignore_outside,
+    label_of_two_scores,
     multi_scale_cams,
     present_classes,
-    pseudo_label,
     random_walk,
     resize_images,
+    two_scores,
 )
 
 PHASES = ("cls", "pseudo", "propagated")
+Attention: TypeAlias = Tensor | tuple[Tensor, Tensor]  # logits, or queries and keys
 
 
 @MODELS.register_module()
@@ -120,11 +122,20 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         logits = self.decode_head(self.extract_feat(inputs))
         return self._resize(logits, inputs.shape[2:])
 
-    def affinity(self, attn: Tensor) -> Tensor:
-        """Affinity (B, N, N) that the propagation spreads along, from attention logits."""
+    def affinity(self, attn: Attention) -> Tensor:
+        """Affinity (B, N, N) that the propagation spreads along, from what _ask_attention gets."""
         if self.train_cfg.propagation == "attention" or self.affinity_head is None:
             return attention_affinity(attn, self.backbone.head_dim)
         return self.affinity_head(attn)
+
+    def _ask_attention(self, learned: bool = True) -> dict[str, bool]:
+        """Arguments with which the backbone gives what an affinity is made from.
+
+        The learned affinity needs queries and keys only, where the backbone can give them.
+        """
+        learned = learned and self.affinity_head is not None
+        name = "with_qk" if learned and getattr(self.backbone, "has_qk", False) else "with_attn"
+        return {name: True}
 
     @torch.no_grad()
     def compute_cams(
@@ -146,20 +157,31 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         cfg = self.train_cfg
         found: dict[str, Any] = {}
 
+        ask = self._ask_attention(cfg.propagation != "attention")
+
         def encode(images: Tensor, scale: float) -> Tensor:
             if not with_affinity or scale != cfg.propagation_scale:
                 return self.cls_head.class_maps(self.backbone(images, drop_path=False)[-1])
-            plain, mirrored = images.chunk(2)
-            feats, attn = self.backbone(plain, with_attn=True, drop_path=False)
-            found.update(affinity=self.affinity(attn), grid=tuple(feats[-1].shape[2:]))
-            mirrored_feat = self.backbone(mirrored, drop_path=False)[-1]
-            return self.cls_head.class_maps(torch.cat([feats[-1], mirrored_feat]))
+            feats, attn = self._encode_pair(images, ask)
+            found.update(affinity=self.affinity(attn), grid=tuple(feats.shape[2:]))
+            return self.cls_head.class_maps(feats)
 
         cams = multi_scale_cams(encode, inputs, class_idx, cfg.cam_scales)
         if with_affinity and not found:  # no class at all, or a scale of its own
             images = resize_images(inputs, cfg.propagation_scale)
             encode(torch.cat([images, images.flip(3)]), cfg.propagation_scale)
         return cams, found.get("affinity"), found.get("grid")
+
+    def _encode_pair(self, images: Tensor, ask: dict[str, bool]) -> tuple[Tensor, Attention]:
+        """Stage 4 of images (2B, 3, H, W), and the attention of the first half of them."""
+        if "with_qk" in ask:
+            feats, (q, k) = self.backbone(images, drop_path=False, **ask)
+            half = len(images) // 2
+            return feats[-1], (q[:half], k[:half])
+        # Logits are large: the mirror images, whose nobody needs, run apart.
+        plain, mirrored = images.chunk(2)
+        feats, attn = self.backbone(plain, drop_path=False, **ask)
+        return torch.cat([feats[-1], self.backbone(mirrored, drop_path=False)[-1]]), attn
 
     @property
     def has_walk(self) -> bool:
@@ -207,20 +229,16 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         class_idx = present_classes(labels)
         cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=propagate)
         with torch.autocast(inputs.device.type, enabled=False):
-            refine = self._refine(inputs)
-
-            def label(walk: Any = None) -> Tensor:
-                made = pseudo_label(
-                    cams, class_idx, cfg.bkg_thr_high, cfg.bkg_thr_low, refine, walk
-                )
-                return made if img_boxes is None else ignore_outside(made, img_boxes)
-
-            made = dict(class_idx=class_idx, cams=cams, pseudo=label())
-            if propagate:
-                made.update(
-                    propagated=label(self._propagate(affinity, grid)), affinity=affinity, grid=grid
-                )
-        return made
+            masks = two_scores(cams, class_idx, cfg.bkg_thr_high, cfg.bkg_thr_low)
+            sets = [masks, self._propagate(affinity, grid)(masks)] if propagate else [masks]
+            if self.refiner is not None:  # linear: one pass for all masks of an image
+                sets = self.refiner.refine_sets(sets, self._par_weights(inputs))
+            made = [label_of_two_scores(masks, class_idx, inputs.shape[2:]) for masks in sets]
+        if img_boxes is not None:
+            made = [ignore_outside(label, img_boxes) for label in made]
+        labels_made = dict(zip(("pseudo", "propagated"), made, strict=False))
+        walk = dict(affinity=affinity, grid=grid) if propagate else {}
+        return dict(class_idx=class_idx, cams=cams, **labels_made, **walk)
 
     # ---- modes ----------------------------------------------------------------------------------
 
@@ -266,11 +284,11 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             )
         return losses
 
-    def _features(self, inputs: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """Features and, where an affinity head learns from it, attention logits."""
+    def _features(self, inputs: Tensor) -> tuple[tuple[Tensor, ...], Attention | None]:
+        """Features and, where an affinity head learns from it, attention."""
         if self.affinity_head is None:
             return self.backbone(inputs), None
-        return self.backbone(inputs, with_attn=True)
+        return self.backbone(inputs, **self._ask_attention())
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None

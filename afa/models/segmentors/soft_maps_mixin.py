@@ -72,9 +72,12 @@ class SoftMapsMixin:
         """Give a function that refines masks along these images; its weights are computed once."""
         if self.refiner is None:
             return None
-        images = resize_images(self.rgb_images(inputs), self.refine_scale)
-        weights = self.refiner.weights(images)
+        weights = self._par_weights(inputs)
         return lambda masks: self.refiner.refine(masks, weights)
+
+    def _par_weights(self, inputs: Tensor) -> Tensor:
+        """Weights of the refiner for these images, at its resolution."""
+        return self.refiner.weights(resize_images(self.rgb_images(inputs), self.refine_scale))
 
     @torch.no_grad()
     def map_maker(

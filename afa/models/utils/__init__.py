@@ -17,12 +17,14 @@ from afa.models.utils.pair_affinity import (
 )
 from afa.models.utils.pseudo_label import (
     ignore_outside,
+    label_of_two_scores,
     labels_from_masks,
     merge_thresholds,
     power_background,
     pseudo_label,
     refined_label,
     soft_masks,
+    two_scores,
 )
 from afa.models.utils.random_walk import random_walk
 from afa.models.utils.reduce import global_mean
@@ -38,6 +40,7 @@ __all__ = [
     "cut_padding",
     "global_mean",
     "ignore_outside",
+    "label_of_two_scores",
     "labels_from_masks",
     "merge_thresholds",
     "multi_scale_cams",
@@ -58,5 +61,6 @@ __all__ = [
     "scale_size",
     "soft_masks",
     "transition_weights",
+    "two_scores",
     "windowed_random_walk",
 ]

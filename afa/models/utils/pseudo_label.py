@@ -160,11 +160,20 @@ def pseudo_label(
         >>> pseudo_label(cams, torch.tensor([[4]]))
         tensor([[[  5, 255,   0]]])
     """
-    size = cams.shape[2:] if size is None else size
-    masks = torch.cat(
-        [soft_masks(cams, class_idx, thr) for thr in (bkg_thr_high, bkg_thr_low)], dim=1
-    )
+    masks = two_scores(cams, class_idx, bkg_thr_high, bkg_thr_low)
     for step in (propagate, refine):
         masks = masks if step is None else step(masks)
+    return label_of_two_scores(masks, class_idx, size or cams.shape[2:], ignore_index)
+
+
+def two_scores(cams: Tensor, class_idx: Tensor, high: float, low: float) -> Tensor:
+    """Soft masks for a high and for a low background score, (B, 2 * (1 + M), H, W)."""
+    return torch.cat([soft_masks(cams, class_idx, score) for score in (high, low)], dim=1)
+
+
+def label_of_two_scores(
+    masks: Tensor, class_idx: Tensor, size: Sequence[int], ignore_index: int = 255
+) -> Tensor:
+    """Merge the masks of :func:`two_scores`, refined or not, to a label (B, H, W) of that size."""
     high, low = (refined_label(part, class_idx, size) for part in masks.chunk(2, dim=1))
     return merge_thresholds(high, low, ignore_index)

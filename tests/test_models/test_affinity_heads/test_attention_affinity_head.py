@@ -32,6 +32,21 @@ def test_affinity_by_hand():
     torch.testing.assert_close(affinity, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_queries_and_keys_give_the_affinity_and_gradients_of_their_logits(dtype):
+    head = AttentionAffinityHead(in_channels=3)
+    q, k = (torch.randn(2, 3, 5, 4, dtype=dtype, requires_grad=True) for _ in range(2))
+    found = []
+    for attn in (q.float() @ k.float().transpose(2, 3), (q, k)):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            affinity = head(attn)
+        leaves = [q, k, head.proj.weight]
+        found.append((affinity, *torch.autograd.grad(affinity.square().sum(), leaves)))
+    assert found[1][0].dtype == torch.float32
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_the_loss_teaches_the_attention():
     head = AttentionAffinityHead(in_channels=2)
     head.init_weights()

@@ -123,10 +123,26 @@ def test_attention_on_two_tokens_by_hand():
         attention.proj.weight.fill_(1.0)
         for layer in (attention.q, attention.kv, attention.proj):
             layer.bias.zero_()
-        out, logits = attention(torch.tensor([[[0.0], [1.0]]]), (1, 2), with_attn=True)
+        tokens = torch.tensor([[[0.0], [1.0]]])
+        out, (logits,) = attention(tokens, (1, 2), hand_out="attn")
+        fused, (q, k) = attention(tokens, (1, 2), hand_out="qk")
+        assert attention(tokens, (1, 2))[1] == ()
+    assert q.flatten().tolist() == [0, 2] and k.flatten().tolist() == [0, 1]
+    torch.testing.assert_close(fused, out)
     assert logits.tolist() == [[[[0.0, 0.0], [0.0, 2.0]]]]
     # token 0: equal weights, (0 + 3) / 2; token 1: weight e^2 / (1 + e^2) on the value 3
     torch.testing.assert_close(out[0, :, 0], torch.tensor([1.5, 3 * 0.8807971]))
+
+
+def test_queries_and_keys_make_the_logits(backbone):
+    images = torch.randn(2, 3, 64, 96)
+    feats, attn = backbone(images, with_attn=True, drop_path=False)
+    same, (q, k) = backbone(images, with_qk=True, drop_path=False)
+    assert q.shape == k.shape == (2, backbone.num_attn, 24, backbone.head_dim)
+    torch.testing.assert_close(q @ k.transpose(2, 3), attn, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(same[-1], feats[-1], rtol=1e-4, atol=1e-5)
+    with pytest.raises(AssertionError, match="or what they are made of"):
+        backbone(images, with_attn=True, with_qk=True)
 
 
 def test_only_the_asked_blocks_make_an_attention_matrix(backbone, monkeypatch):
@@ -142,6 +158,9 @@ def test_only_the_asked_blocks_make_an_attention_matrix(backbone, monkeypatch):
     calls.clear()
     backbone(torch.randn(1, 3, 32, 32), with_attn=True)
     assert len(calls) == 6
+    calls.clear()
+    backbone(torch.randn(1, 3, 32, 32), with_qk=True)
+    assert len(calls) == 8
 
 
 def test_logits_stay_float32_under_autocast_and_teach_queries_and_keys(backbone):

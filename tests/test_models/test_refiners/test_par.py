@@ -156,6 +156,14 @@ def test_masks_of_other_images_and_sets_do_not_matter():
             torch.testing.assert_close(alone, together[i : i + 1, part])
 
 
+def test_sets_of_any_size_are_refined_in_one_pass():
+    par, images = PAR(num_iters=3, dilations=(1, 2)), 255 * torch.rand(2, 3, 6, 8)
+    sets = [torch.rand(2, 3, 6, 8), torch.rand(2, 1, 3, 4), torch.rand(2, 2, 9, 9)]
+    refined = par.refine_sets(sets, par.weights(images))
+    for masks, out in zip(sets, refined, strict=True):
+        torch.testing.assert_close(out, par(images, masks))
+
+
 def test_no_mask_and_bfloat16():
     images, masks = 255 * torch.rand(1, 3, 8, 8), torch.rand(1, 2, 8, 8)
     assert PAR()(images, masks[:, :0]).shape == (1, 0, 8, 8)

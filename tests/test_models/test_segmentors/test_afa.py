@@ -80,7 +80,7 @@ def test_phase_must_be_known():
 CALLS = {
     "cls": (1, 0, 0, 0, 0),
     "pseudo": (1 + 3, 1, 1, 1, 0),
-    "propagated": (1 + 3 + 1, 1, 2, 1, 1),  # scale 1.5 gives attention for the plain images only
+    "propagated": (1 + 3, 1, 2, 1, 1),
 }
 
 
