@@ -19,6 +19,7 @@ COLUMNS = (
     "peak memory",
     "labels, train",
     "segmentation, val",
+    "+ TTA",
     "+ TTA + CRF",
 )
 
@@ -38,6 +39,7 @@ def comparison_table(runs: Sequence[RunSummary]) -> str:
             labels or "-",
             _percent(run.single.get("seg/mIoU")),
             _percent(run.tta_crf.get("seg/mIoU")),
+            _percent(run.tta_crf.get("crf/mIoU")),
         ]
         lines.append(" | ".join(cells))
     return "\n".join(f"| {line} |" for line in lines) + "\n"

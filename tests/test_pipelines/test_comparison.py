@@ -8,15 +8,17 @@ from afa.pipelines.run_summary import RunSummary
 def runs(tmp_path):
     one = RunSummary(
         "end <to> end", tmp_path / "a", 3, 1, 90.0, 2048.0, {"labels": 61.25},
-        {"seg/mIoU": 70.04, "seg/IoU.cat": 60.0}, {}, [(60.0, 50.0), (90.0, 70.04)],
+        {"seg/mIoU": 70.04, "seg/IoU.cat": 60.0}, {"seg/mIoU": 71.0, "crf/mIoU": 73.0}, [(60.0, 50.0), (90.0, 70.04)],
     )  # fmt: skip
     return [one, RunSummary("bare", tmp_path / "b", single={"seg/mIoU": 10.0})]
 
 
 def test_table(tmp_path):
     rows = comparison_table(runs(tmp_path)).splitlines()
-    assert rows[2] == "| end <to> end | 1 | 3 | 1.5 min | 2.0 GiB | labels 61.2 | 70.0 | - |"
-    assert rows[3] == "| bare | 1 | 1 | 0.0 min | - | - | 10.0 | - |"
+    assert (
+        rows[2] == "| end <to> end | 1 | 3 | 1.5 min | 2.0 GiB | labels 61.2 | 70.0 | 71.0 | 73.0 |"
+    )
+    assert rows[3] == "| bare | 1 | 1 | 0.0 min | - | - | 10.0 | - | - |"
     assert len({row.count("|") for row in rows}) == 1
 
 
