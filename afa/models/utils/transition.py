@@ -4,11 +4,15 @@ AffinityNet (Ahn and Kwak, CVPR 2018): T = D^-1 W^beta (element by element) with
 D_ii = sum_j W_ij^beta, vec(M*) = T^t vec(M). B images, M maps, h w token grid, N = h * w, P offsets
 (dy, dx) of one half of the window, Q = 2 P + 1 of the whole.
 
-T has at most Q entries in a row. Multiplying the maps t times with that sparse matrix is cheaper
-than squaring the full one log2(t) times, except on small grids, where the overhead of t products
-counts (see ``DENSE_MAX_TOKENS``; ``afa/testing/random_walk_cost.py`` measures both).
+T has at most Q entries in a row. Multiplying the maps with that sparse matrix is cheaper than
+squaring the full one log2(t) times, except on small grids, where the overhead of the products
+counts (see ``DENSE_MAX_TOKENS``; ``afa/testing/random_walk_cost.py`` measures both). Nor are t
+products needed: W is symmetric, so the eigenvalues of T lie in -1..1, where x^t is a sum of
+Chebyshev polynomials whose weights are those of a binomial distribution, hence next to nothing
+above a few times sqrt(t) (Newman and Rivlin, 1976): 112 products for t = 256, up to 1e-12.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,8 +24,9 @@ from afa.models.utils.pair_affinity import Offsets, overlap, pairs_inside
 
 METHODS = ("auto", "sparse", "dense")
 # Measured on one CPU core with 3 maps and t = 256, sparse and dense: 8x8 tokens 9 and 1 ms, 12x12
-# 10 and 3 ms, 16x16 19 and 22 ms, 20x20 30 and 75 ms.
-DENSE_MAX_TOKENS = 14 * 14
+# 10 and 3 ms, 16x16 19 and 22 ms, 20x20 30 and 75 ms; since then sparse takes half of that.
+DENSE_MAX_TOKENS = 12 * 12
+POWER_TOLERANCE = 1e-12
 
 
 @lru_cache(maxsize=16)
@@ -123,6 +128,53 @@ def matrix_power_times(matrix: Tensor, maps: Tensor, num_steps: int) -> Tensor:
     return maps
 
 
+@lru_cache(maxsize=16)
+def chebyshev_weights(num_steps: int, tolerance: float = POWER_TOLERANCE) -> tuple[float, ...]:
+    """Write x^t as a sum of Chebyshev polynomials, x^t = sum_k c_k T_k(x).
+
+    c_k = 2^(1 - t) binomial(t, (t - k) / 2) where t - k is even (half of it for k = 0), else 0.
+
+    Args:
+        num_steps: t, 1 or more.
+        tolerance: the polynomials of the highest degrees are left out as long as their weights
+            sum up to less: no value in -1..1 is off by more.
+
+    Returns:
+        c_0 to the highest degree that is kept.
+    """
+    weights = [0.0] * (num_steps + 1)
+    for k in range(num_steps % 2, num_steps + 1, 2):
+        share = math.comb(num_steps, (num_steps - k) // 2) / 2**num_steps
+        weights[k] = share if k == 0 else 2 * share
+    left_out = 0.0
+    while len(weights) > 2 and left_out + weights[-1] < tolerance:
+        left_out += weights.pop()
+    return tuple(weights)
+
+
+def sparse_power_times(matrix: Tensor, maps: Tensor, num_steps: int) -> Tensor:
+    """Apply a transition matrix ``num_steps`` times by the Chebyshev sum of its power.
+
+    Args:
+        matrix: (N, N) sparse, with eigenvalues in -1..1, as T has.
+        maps: (N, M) float64.
+        num_steps: exponent, 0 or more.
+
+    Returns:
+        (N, M).
+    """
+    if num_steps == 0:
+        return maps
+    weights = chebyshev_weights(num_steps)
+    before, now = maps, matrix @ maps
+    total = weights[0] * before + weights[1] * now
+    for weight in weights[2:]:  # T_k+1(x) = 2 x T_k(x) - T_k-1(x)
+        before, now = now, torch.sub(matrix @ now, before, alpha=0.5).mul_(2)
+        if weight:
+            total.add_(now, alpha=weight)
+    return total
+
+
 @torch.no_grad()
 def windowed_random_walk(
     maps: Tensor,
@@ -147,7 +199,7 @@ def windowed_random_walk(
             on a grid of this size.
 
     Returns:
-        (B, M, h, w) float32; each value is a weighted mean of the map's values.
+        (B, M, h, w) float32; each value is a weighted mean of the map's values, up to rounding.
 
     Raises:
         ValueError: if the grids differ or an argument is outside its range.
@@ -165,8 +217,7 @@ def windowed_random_walk(
             if method == "dense":
                 flat = matrix_power_times(trans.to_dense(), flat, num_steps)
             else:
-                for _ in range(num_steps):
-                    flat = trans @ flat
+                flat = sparse_power_times(trans, flat, num_steps)
             walked[i] = flat.t().view(M, h, w)
     return walked
 

@@ -13,7 +13,9 @@ from afa.models.utils import (
 )
 from afa.models.utils.transition import (
     DENSE_MAX_TOKENS,
+    chebyshev_weights,
     matrix_power_times,
+    sparse_power_times,
     sparse_transition,
     window_offsets,
 )
@@ -176,6 +178,32 @@ def _seconds(method, side):
         windowed_random_walk(maps, affinity, OFFSETS, method=method)
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def test_chebyshev_weights_by_hand():
+    assert chebyshev_weights(1) == (0, 1)
+    assert chebyshev_weights(2) == (0.5, 0, 0.5)  # x^2 = (1 + T_2) / 2
+    assert chebyshev_weights(3) == (0, 0.75, 0, 0.25)
+
+
+def test_chebyshev_weights_give_the_power_everywhere():
+    x = torch.linspace(-1, 1, 1001, dtype=torch.float64)
+    for num_steps in (1, 5, 16, 256, 1000):
+        weights = chebyshev_weights(num_steps)
+        found = sum(c * torch.cos(k * torch.acos(x)) for k, c in enumerate(weights))
+        assert (found - x**num_steps).abs().max() < 2e-12
+    assert len(chebyshev_weights(256)) < 256 / 2
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 2, 7, 256])
+def test_sparse_power_is_the_product_step_by_step(num_steps):
+    weights = transition_weights(_affinity((6, 9)).double(), OFFSETS)
+    matrix = sparse_transition(weights[0], OFFSETS)
+    maps = torch.rand(54, 3, dtype=torch.float64)
+    expected = maps
+    for _ in range(num_steps):
+        expected = matrix @ expected
+    assert (sparse_power_times(matrix, maps, num_steps) - expected).abs().max() < 1e-11
 
 
 def test_the_method_is_chosen_by_what_it_costs():
