@@ -1,11 +1,15 @@
 """Short runs of the multi-stage methods on some small pictures, and tools in forked processes."""
 
+import itertools
 import os
 import runpy
+import signal
+import socket
 import sys
 import traceback
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +23,8 @@ from torch import nn
 import afa.models  # noqa: F401  registers what is built
 from afa.datasets.shapes_generator import CLASSES, PALETTE
 from afa.datasets.shapes_writer import write_shapes
+from afa.datasets.transforms import LoadPhoto
+from afa.pipelines import pipeline as module
 from afa.utils.label_png import read_label_png
 from afa.utils.maps_npz import write_maps
 
@@ -127,30 +133,96 @@ def files_of(folder):
 
 
 class ForkedTool:
-    """Stand in for ``subprocess.Popen``: run a tool in a fork, which has imported everything."""
+    """Stand in for ``subprocess.Popen``: run a tool in a fork, which has imported everything.
+
+    In the place of torchrun there is one more fork for each of its processes.
+    """
 
     def __init__(self, command, pass_fds=()):
         self.returncode = None
-        sys.stdout.flush()
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 1
-            try:
-                sys.argv = command[1:]
-                runpy.run_path(command[1], run_name="__main__")
-                status = 0
-            except SystemExit as end:
-                status = end.code if isinstance(end.code, int) else int(end.code is not None)
-            except Exception:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(status)
+        self.pid = _fork(lambda: self._start(command[1:]))
+
+    def _start(self, words):
+        """Run the tool, or as many as torchrun would; give the exit status."""
+        if words[:2] != ["-m", "torch.distributed.run"]:
+            return self._run(words)
+        (count,) = (int(w.partition("=")[2]) for w in words if w.startswith("--nproc_per_node="))
+        words = words[[word.endswith(".py") for word in words].index(True) :]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        group = dict(WORLD_SIZE=count, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        pids = [
+            _fork(lambda rank=rank: self._run(words, RANK=rank, LOCAL_RANK=rank, **group))
+            for rank in range(count)
+        ]
+        return max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids)
+
+    def _run(self, words, **env):
+        os.environ.update({name: str(value) for name, value in env.items()})
+        self.prepare(words)
+        sys.argv = words
+        runpy.run_path(words[0], run_name="__main__")
+        return 0
+
+    def prepare(self, words):
+        """Do something in the fork before the tool runs."""
 
     def wait(self):
         """Wait for its end."""
         os.waitpid(self.pid, 0)
+
+
+def _fork(work):
+    """Call a function that gives an exit status in a fork; give the number of the process."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            status = work()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except Exception:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    return pid
+
+
+def kill_at_photo(stage, count):
+    """Give a tool that kills itself and its pipeline at a photo of a stage, counted from 1."""
+
+    class KilledTool(ForkedTool):
+        def prepare(self, words):
+            places = dict(pairwise(words))
+            out = places.get("--out") or places["--work-dir"]
+            if Path(out).name.partition("_")[2] == stage:
+                load, photos = LoadPhoto.transform, itertools.count(1)
+
+                def transform(self, results):
+                    if next(photos) == count:
+                        os.killpg(0, signal.SIGKILL)
+                    return load(self, results)
+
+                LoadPhoto.transform = transform
+
+    return KilledTool
+
+
+def run_killed(pipeline, stage, count):
+    """Run a pipeline in a process group that is killed in a stage; tell whether it was."""
+
+    def run():
+        os.setsid()
+        module.subprocess = SimpleNamespace(Popen=kill_at_photo(stage, count))
+        pipeline.run()
+        return 0
+
+    status = os.waitpid(_fork(run), 0)[1]
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 def write_pictures(root, num_train=6, num_val=2):
@@ -164,7 +236,7 @@ def quick_options(root):
     options = {
         "data_root": str(root),
         "train_cfg.max_iters": 2,
-        "default_hooks.checkpoint.interval": 2,
+        "default_hooks.checkpoint.interval": 1,
         "train_dataloader.batch_size": 2,
     }
     for split in ("train", "test"):  # AffinityNet has no validation
