@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,21 @@ COLUMNS = (
     "+ TTA",
     "+ TTA + CRF",
 )
+
+
+def name_apart(runs: Sequence[RunSummary]) -> list[RunSummary]:
+    """Add its folder to the name of a run that shares its method with another.
+
+    Tables, plots and pictures tell runs apart by their names.
+    """
+    found = []
+    for run in runs:
+        others = [one for one in runs if one is not run and one.name == run.name]
+        place = run.folder.name
+        if any(one.folder.name == place for one in others):
+            place = str(run.folder)
+        found.append(replace(run, name=f"{run.name} ({place})") if others else run)
+    return found
 
 
 def comparison_table(runs: Sequence[RunSummary]) -> str:

@@ -1,14 +1,15 @@
 import json
 from html.parser import HTMLParser
 
-from afa.pipelines.comparison import comparison_table, per_class, write_comparison
+from afa.pipelines.comparison import comparison_table, name_apart, per_class, write_comparison
 from afa.pipelines.run_summary import RunSummary
 
 
 def runs(tmp_path):
     one = RunSummary(
         "end <to> end", tmp_path / "a", 3, 1, 90.0, 2048.0, {"labels": 61.25},
-        {"seg/mIoU": 70.04, "seg/IoU.cat": 60.0}, {"seg/mIoU": 71.0, "crf/mIoU": 73.0}, [(60.0, 50.0), (90.0, 70.04)],
+        {"seg/mIoU": 70.04, "seg/IoU.cat": 60.0}, {"seg/mIoU": 71.0, "crf/mIoU": 73.0},
+        [(60.0, 50.0), (90.0, 70.04)],
     )  # fmt: skip
     return [one, RunSummary("bare", tmp_path / "b", single={"seg/mIoU": 10.0})]
 
@@ -20,6 +21,18 @@ def test_table(tmp_path):
     )
     assert rows[3] == "| bare | 1 | 1 | 0.0 min | - | - | 10.0 | - | - |"
     assert len({row.count("|") for row in rows}) == 1
+
+
+def test_runs_of_one_method_are_told_apart_by_their_folders(tmp_path):
+    folders = ["a/one", "a/two", "b/two", "c"]
+    names = ["AFA", "AFA", "AFA", "SC-CAM"]
+    given = [RunSummary(n, tmp_path / f) for n, f in zip(names, folders, strict=True)]
+    assert [run.name for run in name_apart(given)] == [
+        "AFA (one)", f"AFA ({tmp_path}/a/two)", f"AFA ({tmp_path}/b/two)", "SC-CAM"
+    ]  # fmt: skip
+    assert [run.name for run in given] == names
+    same = [given[3], given[3]]
+    assert [run.name for run in name_apart(same)] == ["SC-CAM", "SC-CAM"]  # a run with itself
 
 
 def test_per_class(tmp_path):

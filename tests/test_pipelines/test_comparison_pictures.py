@@ -129,6 +129,7 @@ def test_without_masks_there_is_no_truth(root, tmp_path):
 def test_the_page_opens_from_disk_and_names_are_escaped(root, tmp_path):
     name = "<b>'&\"</b>"
     run = _run(name, tmp_path / "a", root, 1)
+    run.single, run.curve = {"seg/IoU.ball": 50.0}, [(1.0, 50.0)]
     page = write_comparison([run], tmp_path / "out", draw_pictures([run], tmp_path / "out", 2))
     text = page.read_text(encoding="utf-8")
     assert "<b>" not in text and text.count(html.escape(name)) == 3  # table, two sections

@@ -24,10 +24,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Read the runs, draw, write."""
     args = parse_args()
-    from afa.pipelines.comparison import comparison_table, write_comparison
+    from afa.pipelines.comparison import comparison_table, name_apart, write_comparison
     from afa.pipelines.run_summary import read_run
 
-    runs = [read_run(folder) for folder in args.runs]
+    runs = name_apart([read_run(folder) for folder in args.runs])
     pictures = {}
     if args.num_images > 0:
         from afa.pipelines.comparison_pictures import draw_pictures
