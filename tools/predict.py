@@ -1,4 +1,4 @@
-"""Predict photos: `python tools/predict.py CONFIG CHECKPOINT PHOTO|FOLDER|GLOB...`."""
+"""Predict photos: `python tools/predict.py [CONFIG] CHECKPOINT PHOTO|FOLDER|GLOB...`."""
 
 import argparse
 import sys
@@ -9,12 +9,14 @@ from afa.utils.cli import main_guard, parse_options
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description="Write label map, overlay with class names and figures of every photo."
+        usage="%(prog)s [CONFIG] CHECKPOINT PHOTO|FOLDER|PATTERN ... [OPTIONS]",
+        description="Write label map, overlay with class names and figures of every photo.",
     )
-    parser.add_argument("config", help="config file (.py)")
-    parser.add_argument("checkpoint", help="checkpoint file (.pth)")
     parser.add_argument(
-        "photos", nargs="+", help="photos, folders (with their sub-folders), or patterns in quotes"
+        "inputs",
+        nargs="+",
+        help="config file (.py), which is not needed where the checkpoint carries it; checkpoint "
+        "file (.pth); then photos, folders (with their sub-folders), or patterns in quotes",
     )
     parser.add_argument("--out", default="predictions", help="folder for the results (predictions)")
     parser.add_argument("--cam", action="store_true", help="also draw the CAM of each class")
@@ -38,14 +40,23 @@ def main() -> None:
     from afa.utils.photo_files import find_photos
 
     check_environment()
-    photos = find_photos(args.photos, leave_out=args.out)
+    named = args.inputs[0].endswith(".py")
+    checkpoint, *patterns = args.inputs[named:] or [""]
+    if not patterns:
+        raise ValueError(
+            "There is no photo among the arguments: give [CONFIG] CHECKPOINT, then photos, "
+            "folders or patterns."
+        )
+    photos = find_photos(patterns, leave_out=args.out)
 
     from afa.apis import Wanted, init_model, predict_photos
+    from afa.engine.checkpoint_config import read_config
 
     labels = args.labels and tuple(name.strip() for name in args.labels.split(","))
     wanted = Wanted(cam=args.cam, classes=labels or None, crf=args.crf, opacity=args.opacity)
     options = parse_options(args.cfg_options)
-    model = init_model(args.config, args.checkpoint, args.device, options)
+    config = args.inputs[0] if named else read_config(checkpoint)
+    model = init_model(config, checkpoint, args.device, options)
     summary = predict_photos(model, photos, args.out, wanted, args.overwrite)
     skipped = f", {summary.num_skipped} were there already" if summary.num_skipped else ""
     print(f"Predicted {summary.num_done} photos into {args.out}{skipped}.")

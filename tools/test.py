@@ -1,4 +1,4 @@
-"""Test a model: `python tools/test.py CONFIG CHECKPOINT`."""
+"""Test a model: `python tools/test.py [CONFIG] CHECKPOINT`."""
 
 import argparse
 import time
@@ -13,7 +13,11 @@ def parse_args() -> argparse.Namespace:
         description="Test a checkpoint as a config says; docs/testing.md tells more."
     )
     add_run_arguments(parser)
-    parser.add_argument("checkpoint", help="checkpoint file (.pth)")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        help="checkpoint file (.pth); one of ours can be given alone: it carries its config",
+    )
     parser.add_argument("--split", metavar="NAME", help="another list of images, e.g. test")
     parser.add_argument(
         "--tta", action="store_true", help="several scales with mirror images (test_cfg.tta)"
@@ -50,7 +54,7 @@ def main() -> None:
 
     check_environment()
 
-    from afa.engine.config import load_config
+    from afa.engine.checkpoint_config import find_config
     from afa.engine.evaluation_options import EvaluationOptions
     from afa.engine.evaluation_report import write_report
     from afa.engine.runner import build_runner
@@ -58,9 +62,11 @@ def main() -> None:
 
     names = EvaluationOptions.__dataclass_fields__
     options = EvaluationOptions(**{name: getattr(args, name) for name in names})
-    cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))
+    cfg, checkpoint = find_config(
+        args.config, args.checkpoint, args.work_dir, parse_options(args.cfg_options)
+    )
     cfg.launcher = args.launcher
-    cfg.load_from = args.checkpoint
+    cfg.load_from = checkpoint
     cfg.resume = False
     runner = build_runner(cfg, stage="test", options=options)
     start = time.perf_counter()

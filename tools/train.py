@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from this checkpoint; without a value (or with auto), from the latest one "
+        help="go on from this checkpoint; without a value (or with auto), from the newest good one "
         "in the work dir, or from the start if there is none",
     )
     parser.add_argument(
@@ -33,11 +33,13 @@ def main() -> None:
     check_environment()
 
     from afa.engine.config import load_config
+    from afa.engine.lost_process import saying_what_was_lost
     from afa.engine.runner import build_runner
 
     cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))
     cfg.launcher = args.launcher
-    build_runner(cfg, stage="train", amp=args.amp, resume=args.resume).train()
+    with saying_what_was_lost():
+        build_runner(cfg, stage="train", amp=args.amp, resume=args.resume).train()
 
 
 if __name__ == "__main__":

@@ -10,20 +10,21 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
+from mmengine.runner import CheckpointLoader, Runner
 from mmengine.utils import import_modules_from_strings
 
 from afa.utils.environment import check_environment
 
-from .checkpoint_check import check_checkpoint
+from .checkpoint_check import check_checkpoint, check_start
 from .checkpoint_loader import register_checkpoint_loaders
-from .config_check import check_config
+from .config_check import check_config, check_shape
 from .config_classes import dataset_classes
 from .config_files import stage_datasets
 from .dist import init_dist
 from .evaluation_options import EvaluationOptions
 from .evaluation_setup import apply_options
-from .hooks import ReleaseWorkersHook
+from .hooks import NonFiniteHook, PendingValidationHook, ReleaseWorkersHook
+from .resume import check_resumable, resume_from_newest
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
 _count = itertools.count()
@@ -41,23 +42,22 @@ def _use_amp(cfg: Config) -> None:
     wrapper["type"] = "BF16OptimWrapper"
 
 
-def _set_resume(cfg: Config, resume: str | None) -> None:
-    """Turn `resume` into load_from and resume of mmengine's runner.
+def _set_resume(cfg: Config, resume: str | None) -> str | None:
+    """Turn `resume` into load_from and resume of mmengine's runner, and return it.
 
     mmengine would take `load_from` of the config for the checkpoint to resume from.
     """
     if resume is None and cfg.get("resume"):
         resume = cfg.get("load_from") or "auto"
     if resume is None:
-        return
-    latest: str | None = resume
-    if resume == "auto":
-        latest = find_latest_checkpoint(cfg.work_dir) if osp.isdir(cfg.work_dir) else None
-    elif not osp.isfile(resume):
+        return None
+    cfg.resume = resume != "auto"  # the newest good one is chosen when the model is there
+    if not cfg.resume:
+        return resume
+    if not osp.isfile(resume):
         raise FileNotFoundError(f"There is no checkpoint '{resume}' to resume from.")
-    cfg.resume = latest is not None
-    if latest is not None:
-        cfg.load_from = latest
+    cfg.load_from = resume
+    return resume
 
 
 def _replace_sync_bn(node: Any) -> None:
@@ -102,6 +102,15 @@ def _prepare_processes(cfg: Config) -> None:
         wrapper.setdefault("find_unused_parameters", cfg.find_unused_parameters)
 
 
+def _use_own_hooks(cfg: Config) -> None:
+    """Put our checkpoint hook in the place of mmengine's, and take it where none is named."""
+    hooks = dict(cfg.get("default_hooks") or {})
+    own = hooks.get("checkpoint", {})
+    if own is not None and own.get("type", "CheckpointHook") == "CheckpointHook":
+        hooks["checkpoint"] = {**own, "type": "AFACheckpointHook"}
+    cfg.default_hooks = hooks
+
+
 def _count_once(cfg: Config) -> None:
     """Let no process evaluate an image that another one evaluates too.
 
@@ -127,8 +136,8 @@ def build_runner(
         cfg: The config; it is not changed. `launcher` in it says how processes are started.
         stage: 'train', 'val' or 'test'.
         amp: Whether to train in bfloat16.
-        resume: Checkpoint to go on from, or 'auto' for the latest one in the work dir, or None
-            to do as the config says.
+        resume: Checkpoint to go on from, or 'auto' for the newest good one in the work dir, or
+            None to do as the config says.
         options: What a test does beside running the network once.
 
     Returns:
@@ -148,6 +157,7 @@ def build_runner(
     register_checkpoint_loaders()
     init_default_scope(cfg.get("default_scope") or "mmseg")
     cfg.setdefault("default_scope", "mmseg")
+    check_shape(cfg, _STAGES[stage])
     cfg.setdefault("work_dir", "work_dirs/run")
     cfg.setdefault("log_processor", {"type": "AFALogProcessor", "by_epoch": False})
     if amp:
@@ -155,21 +165,40 @@ def build_runner(
     if options is not None:
         apply_options(cfg, options)
     _count_once(cfg)
+    _use_own_hooks(cfg)
     if stage == "train":
-        _set_resume(cfg, resume)
+        resume = _set_resume(cfg, resume)
     check_config(cfg, _STAGES[stage])
     os.environ.setdefault("LOCAL_RANK", "0")
     _prepare_processes(cfg)
     _name_experiment(cfg)
     runner = Runner.from_cfg(cfg)
     runner.register_hook(ReleaseWorkersHook())
-    if cfg.get("load_from") and (stage != "train" or cfg.get("resume")):
-        _check_fit(runner, cfg, stage)
-    if resume == "auto" and not cfg.resume:
-        runner.logger.warning(
-            f"There is no checkpoint in {cfg.work_dir}: training starts from the beginning."
-        )
+    if stage != "train":
+        if cfg.get("load_from"):
+            _check_fit(runner, cfg, stage)
+        return runner
+    for hook in (PendingValidationHook, NonFiniteHook):
+        if not any(isinstance(own, hook) for own in runner.hooks):
+            runner.register_hook(hook())
+    if cfg.get("load_from") and resume in (None, "auto"):
+        _check_start(runner, cfg)
+    if resume == "auto":
+        resume_from_newest(runner, _classes(cfg, stage))
+    elif resume is not None:
+        check_resumable(runner, resume, _classes(cfg, stage))
     return runner
+
+
+def _classes(cfg: Config, stage: str) -> list[str] | None:
+    found = (dataset_classes(dataset) for _, dataset in stage_datasets(cfg, (stage,)))
+    return next((classes for classes in found if classes), None)
+
+
+def _check_start(runner: Runner, cfg: Config) -> None:
+    """Check that a training can begin with the weights of its load_from."""
+    checkpoint = CheckpointLoader.load_checkpoint(cfg.load_from, "cpu", logger="silent")
+    check_start(getattr(runner.model, "module", runner.model), checkpoint, cfg.load_from)
 
 
 def _check_fit(runner: Runner, cfg: Config, stage: str) -> None:
@@ -178,7 +207,4 @@ def _check_fit(runner: Runner, cfg: Config, stage: str) -> None:
     model = runner.model
     while hasattr(model, "module"):  # DDP and TTA wrappers
         model = model.module
-    classes = None
-    for _, dataset in stage_datasets(cfg, (stage,)):
-        classes = classes or dataset_classes(dataset)
-    check_checkpoint(model, checkpoint, cfg.load_from, classes)
+    check_checkpoint(model, checkpoint, cfg.load_from, _classes(cfg, stage))

@@ -70,5 +70,12 @@ class ReproducibleHook(Hook):
             data_batch: The batch.
         """
         del batch_idx, data_batch
-        key = (runner.seed or 0, runner.iter, runner.rank)
+        self._seed(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Seed the validation: a resumed run may have to make up for it."""
+        self._seed(runner, 1)
+
+    def _seed(self, runner: Runner, *purpose: int) -> None:
+        key = (runner.seed or 0, runner.iter, runner.rank, *purpose)
         _set_seeds(int(np.random.SeedSequence(key).generate_state(1)[0]))

@@ -1,5 +1,6 @@
 """Give every sample of a run its own seed."""
 
+import itertools
 from collections.abc import Iterator, Sized
 from typing import Any
 
@@ -42,8 +43,25 @@ class SeededInfiniteSampler(InfiniteSampler):
         super().__init__(dataset, shuffle=shuffle, seed=seed)
 
     def _indices_of_rank(self) -> Iterator[int]:
-        """Yield the indices of this process; mmengine's `skip` starts from here as well."""
-        for count, index in enumerate(super()._indices_of_rank()):
+        """Yield the indices of this process."""
+        yield from self._seeded(0)
+
+    def skip(self, num_samples: int) -> None:
+        """Go to the place of a resumed run; nothing is loaded, and no seed is made in vain.
+
+        Args:
+            num_samples: How many indices this process has had, from the start of the run.
+
+        Raises:
+            ValueError: If the number is negative.
+        """
+        if num_samples < 0:
+            raise ValueError(f"num_samples must not be negative, got {num_samples}.")
+        self.indices = self._seeded(num_samples)
+
+    def _seeded(self, begin: int) -> Iterator[int]:
+        plain = itertools.islice(super()._indices_of_rank(), begin, None)
+        for count, index in enumerate(plain, begin):
             place = self.rank + count * self.world_size
             seed = np.random.SeedSequence((self.seed, place)).generate_state(1)[0]
             yield SampleIndex(index, int(seed))

@@ -31,6 +31,15 @@ def test_iteration_decides_what_is_drawn():
     assert not set(_draw_at(5, 1)) & set(first)  # another process
 
 
+def test_a_validation_draws_its_own_numbers_the_same_ones_again():
+    hook = ReproducibleHook()
+    hook.before_val_epoch(_runner(5))
+    first = _draw()
+    hook.before_val_epoch(_runner(5))
+    assert _draw() == first
+    assert not set(first) & set(_draw_at(5))
+
+
 def test_sample_seed_decides_the_augmentation():
     transform = _SeedTransform()
     transform(dict(sample_idx=SampleIndex(3, seed=7)))

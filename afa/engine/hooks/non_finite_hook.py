@@ -1,0 +1,213 @@
+"""Stop, or leave out a step, when a loss or a gradient is no number."""
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine import dist
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch import nn
+
+from afa.engine.step_dump import image_names, write_step_dump
+
+_KEY = "num_skipped_steps"
+
+
+class NonFiniteError(ValueError):
+    """A loss, a gradient or a weight that is NaN or infinite."""
+
+    exit_status = 1
+
+
+@HOOKS.register_module()
+class NonFiniteHook(Hook):
+    """Watch losses and gradients; a step that would spoil the weights is not made.
+
+    What led to it is written to ``<work dir>/non_finite/``: the weights before the step, the
+    batch, the states of the random generators and the config. ``tools/analysis_tools/
+    replay_step.py`` computes the step again. Our runner adds this hook to every training. The
+    gradients of fp16 (``AmpOptimWrapper``) are left to its loss scaler.
+
+    Args:
+        max_skips: Steps that may be left out in a run, resumed parts included; the next one stops
+            it. 0 stops at the first.
+        check_gradients: Also look at the gradients before each update.
+
+    Raises:
+        ValueError: If max_skips is negative.
+    """
+
+    # After the seeding of the iteration, before anything draws numbers.
+    priority = "HIGH"
+
+    def __init__(self, max_skips: int = 0, check_gradients: bool = True) -> None:
+        if max_skips < 0:
+            raise ValueError(f"NonFiniteHook needs max_skips >= 0, got {max_skips}.")
+        self.max_skips = max_skips
+        self.check_gradients = check_gradients
+        self._batch: Any = None
+        self._random: dict[str, Any] = {}
+        self._losses: dict[str, float] = {}
+        self._replaced: list[tuple[Any, str]] = []
+        self._is_mine = False  # whether this process has what stops the step
+
+    def before_train(self, runner: Runner) -> None:
+        """Put the watch around what computes losses and updates."""
+        model = getattr(runner.model, "module", runner.model)
+        wrapper = runner.optim_wrapper
+        if not hasattr(wrapper, "optimizer") or not hasattr(model, "parse_losses"):
+            runner.logger.warning("NonFiniteHook: losses of this kind of run are not watched.")
+            return
+        parse, update, step = model.parse_losses, wrapper.update_params, wrapper.step
+
+        def parse_losses(losses: dict[str, Any]) -> Any:
+            self._losses = losses
+            return parse(losses)
+
+        def update_params(loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            if self._all_finite(loss.detach()):
+                update(loss, *args, **kwargs)
+            else:
+                self._leave_out(runner, _bad_losses(self._losses))
+
+        def checked_step(**kwargs: Any) -> None:
+            if self._all_finite(_gradient_norms(wrapper)):
+                step(**kwargs)
+            else:
+                self._leave_out(runner, _bad_gradients(model))
+
+        self._replace(model, "parse_losses", parse_losses)
+        self._replace(wrapper, "update_params", update_params)
+        # fp16 has gradients that overflow by design: its scaler leaves the step out.
+        if self.check_gradients and not hasattr(wrapper, "loss_scaler"):
+            self._replace(wrapper, "step", checked_step)
+
+    def after_train(self, runner: Runner) -> None:
+        """Take the watch away."""
+        del runner
+        while self._replaced:
+            owner, name = self._replaced.pop()
+            delattr(owner, name)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Keep what a dump needs: the batch and the states of the random generators."""
+        del runner, batch_idx
+        self._batch = data_batch
+        self._random = random_states()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse to put spoilt weights in the place of good ones.
+
+        Raises:
+            NonFiniteError: If a weight is NaN or infinite.
+        """
+        for name, value in checkpoint["state_dict"].items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise NonFiniteError(
+                    f"Iteration {runner.iter}: the weights {name} hold NaN or Inf and are not "
+                    "saved; the checkpoints before are as they were. Lower the learning rate or "
+                    "clip the gradients (optim_wrapper.clip_grad)."
+                )
+
+    def _replace(self, owner: Any, name: str, function: Callable) -> None:
+        setattr(owner, name, function)
+        self._replaced.append((owner, name))
+
+    def _all_finite(self, values: torch.Tensor) -> bool:
+        """Tell whether the values of all processes are finite: they act as one."""
+        bad = (~torch.isfinite(values)).any().float()
+        self._is_mine = bool(bad)
+        if dist.get_world_size() > 1:
+            dist.all_reduce(bad, op="max")
+        return not bool(bad)
+
+    def _leave_out(self, runner: Runner, what: str) -> None:
+        """Write the dump and leave the step out, or stop.
+
+        Raises:
+            NonFiniteError: If no step may be left out any more.
+        """
+        mine = None
+        if self._is_mine:
+            path = self._write_dump(runner)
+            mine = f"{what}; images: {', '.join(image_names(self._batch)) or 'unnamed'}; {path}"
+        said = [text for text in _gather(mine) if text]
+        skipped = runner.message_hub.runtime_info.get(_KEY, 0) + 1
+        runner.message_hub.update_info(_KEY, skipped)
+        sentence = (
+            f"Iteration {runner.iter}: {' | '.join(said)}. The step was not made; "
+            "'python tools/analysis_tools/replay_step.py FILE' computes it again."
+        )
+        runner.optim_wrapper.zero_grad()
+        if skipped <= self.max_skips:
+            runner.logger.warning(f"{sentence} It is step {skipped} of {self.max_skips} left out.")
+            return
+        raise NonFiniteError(
+            f"{sentence} Lower the learning rate, clip the gradients (optim_wrapper.clip_grad="
+            "dict(max_norm=1.0)), or leave such steps out (dict(type='NonFiniteHook', max_skips=N) "
+            "in custom_hooks)."
+        )
+
+    def _write_dump(self, runner: Runner) -> Path:
+        folder = Path(runner.work_dir) / "non_finite"
+        path = folder / f"iter_{runner.iter}_process_{runner.rank}.pth"
+        return write_step_dump(path, runner, self._batch, self._random, _numbers(self._losses))
+
+
+def random_states() -> dict[str, Any]:
+    """Return the states of the random generators as plain data and tensors."""
+    kind, keys, *rest = np.random.get_state()
+    states: dict[str, Any] = dict(
+        python=random.getstate(),
+        numpy=(kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
+        torch=torch.get_rng_state(),
+    )
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _gather(text: str | None) -> list[str | None]:
+    """Collect what every process says."""
+    if dist.get_world_size() == 1:
+        return [text]
+    said: list[str | None] = [None] * dist.get_world_size()
+    torch.distributed.all_gather_object(said, text)
+    return said
+
+
+def _numbers(losses: Mapping[str, Any]) -> dict[str, float]:
+    """Return each loss as mmengine sums it."""
+    values = {}
+    for name, value in losses.items():
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        values[name] = float(sum(part.detach().mean() for part in parts))
+    return values
+
+
+def _bad_losses(losses: Mapping[str, Any]) -> str:
+    bad = [f"{k} is {v}" for k, v in _numbers(losses).items() if not np.isfinite(v)]
+    return ", ".join(bad) or "the sum of the losses is infinite"
+
+
+def _gradient_norms(wrapper: OptimWrapper) -> torch.Tensor:
+    """Return one number for each gradient: a bad entry makes the norm bad, too."""
+    groups = wrapper.optimizer.param_groups
+    found = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+    return torch.stack(list(torch._foreach_norm(found))) if found else torch.zeros(1)
+
+
+def _bad_gradients(model: nn.Module) -> str:
+    bad = [
+        name
+        for name, value in model.named_parameters()
+        if value.grad is not None and not torch.isfinite(value.grad).all()
+    ]
+    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    return f"the gradients of {', '.join(bad[:3])}{more} hold NaN or Inf"

@@ -1,0 +1,39 @@
+"""Make up for a validation that a stop has prevented."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+from mmseg.registry import HOOKS
+
+# Not "val...": mmengine shows such names in its log of a validation.
+_KEY = "iter_validated"
+
+
+@HOOKS.register_module()
+class PendingValidationHook(Hook):
+    """Validate at the start of a resumed run, if its checkpoint waits for it.
+
+    A checkpoint is saved before the validation of its iteration. mmengine goes on with the next
+    iteration when it resumes from one: the figures of this validation would be missing, and the
+    best checkpoint perhaps with them.
+    """
+
+    # After the hooks that read what the checkpoint holds.
+    priority = "LOWEST"
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Note the iteration that is validated, for the checkpoint saved after it."""
+        runner.message_hub.update_info(_KEY, runner.iter)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Validate, if the iteration that was resumed from should have been."""
+        loop = runner.train_loop
+        if runner.val_loop is None or not isinstance(loop, IterBasedTrainLoop) or loop.iter < 1:
+            return
+        loop._decide_current_val_interval()  # it may depend on the iteration
+        due = loop.iter % loop.val_interval == 0 or loop.iter == loop.max_iters
+        if not due or loop.iter < loop.val_begin:
+            return
+        if runner.message_hub.runtime_info.get(_KEY) == loop.iter:
+            return
+        runner.logger.info(f"The validation of iteration {loop.iter} is made up for.")
+        runner.val_loop.run()

@@ -1,0 +1,114 @@
+"""Choose the checkpoint that a run goes on from."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import CheckpointLoader, Runner
+
+from .checkpoint_check import CheckpointError, check_checkpoint
+from .dist import first_process
+from .hooks.checkpoint_hook import batch_of
+
+
+def checkpoints(work_dir: str | os.PathLike) -> list[Path]:
+    """List the checkpoints that a training has left to go on from, the newest first.
+
+    Args:
+        work_dir: The folder of the run.
+
+    Returns:
+        ``iter_*.pth`` and ``epoch_*.pth`` of the folder by time of change, and what its
+        ``last_checkpoint`` names where that is another folder. Best ones are not among them: they
+        hold weights alone.
+    """
+    work = Path(work_dir)
+    found = [path for kind in ("iter", "epoch") for path in work.glob(f"{kind}_*.pth")]
+    pointer = work / "last_checkpoint"
+    if pointer.is_file():
+        named = Path(pointer.read_text(errors="replace").strip() or work)
+        if named.is_file() and named.resolve() not in [path.resolve() for path in found]:
+            found.append(named)
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+
+
+def check_resumable(runner: Runner, path: str, classes: list[str] | None) -> None:
+    """Check that a run can go on from a checkpoint.
+
+    Args:
+        runner: The runner of the training.
+        path: The checkpoint.
+        classes: The classes of the data set.
+
+    Raises:
+        CheckpointError: If it is another model's, or holds too little.
+        ValueError: If it cannot be read.
+    """
+    checkpoint = CheckpointLoader.load_checkpoint(path, "cpu", logger="silent")
+    model = runner.model
+    check_checkpoint(getattr(model, "module", model), checkpoint, path, classes)
+    meta = checkpoint.get("meta")
+    missing = [key for key in ("optimizer", "message_hub") if key not in checkpoint]
+    if not isinstance(meta, dict) or not {"iter", "epoch"} <= set(meta) or missing:
+        raise CheckpointError(
+            f"Checkpoint '{path}' holds weights, but not the state of a training "
+            f"({', '.join(missing or ['iteration'])}): a run cannot go on from it; to start a new "
+            "one with its weights, give --cfg-options load_from=CHECKPOINT."
+        )
+    _compare_batch(runner, meta, path)
+
+
+def _compare_batch(runner: Runner, meta: dict[str, Any], path: str) -> None:
+    """Warn if a step takes another number of images than it did."""
+    was, now = meta.get("batch"), batch_of(runner)
+    if not isinstance(was, dict) or not all(isinstance(was.get(key), int) for key in now):
+        return
+    totals = [one["per_process"] * one["processes"] for one in (was, now)]
+    if totals[0] != totals[1]:
+        runner.logger.warning(
+            f"'{path}' was trained with {totals[0]} images a step ({was['processes']} processes of "
+            f"{was['per_process']}), this run takes {totals[1]} ({now['processes']} of "
+            f"{now['per_process']}): it goes on elsewhere in the order of the images."
+        )
+
+
+def resume_from_newest(runner: Runner, classes: list[str] | None = None) -> None:
+    """Let a runner go on from the newest good checkpoint of its work dir, if there is any.
+
+    The first process chooses for all.
+
+    Args:
+        runner: The runner of the training; it is told what to load when it starts.
+        classes: The classes of the data set.
+
+    Raises:
+        CheckpointError: If there are checkpoints, but none is good: what was trained must not be
+            overwritten by a run from the start.
+    """
+    path = first_process(lambda: _newest_good(runner, classes))
+    if path is None:
+        runner.logger.warning(
+            f"There is no checkpoint in {runner.work_dir}: training starts from the beginning."
+        )
+        return
+    runner._resume, runner._load_from = True, path
+    runner.cfg.resume, runner.cfg.load_from = True, path
+    runner.logger.info(f"The run goes on from '{path}'.")
+
+
+def _newest_good(runner: Runner, classes: list[str] | None) -> str | None:
+    """Return the newest checkpoint that is good, and name those that are not."""
+    found, faults = checkpoints(runner.work_dir), []
+    for path in found:
+        try:
+            check_resumable(runner, str(path), classes)
+            return str(path)
+        except (ValueError, OSError) as error:
+            faults.append(str(error))
+            runner.logger.warning(f"'{path}' is passed over: {error}")
+    if not faults:
+        return None
+    raise CheckpointError(
+        f"None of the {len(found)} checkpoints in '{runner.work_dir}' can be gone on from; the "
+        f"newest: {faults[0]} To start from the beginning, give another --work-dir."
+    )

@@ -1,0 +1,163 @@
+"""Write down a training step, with all that it depends on, and compute it again."""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
+from mmseg.registry import MODELS, OPTIM_WRAPPERS
+from mmseg.structures import SegDataSample
+
+from afa.utils.checkpoint import load_state, save_state
+
+from .checkpoint_check import check_checkpoint
+from .checkpoint_config import checked_config, plain_config
+
+_ELEMENT = "data element"
+
+
+def write_step_dump(
+    path: Path, runner: Runner, batch: Any, states: dict[str, Any], losses: dict[str, float]
+) -> Path:
+    """Write a step that is being made; the weights must be those before its update.
+
+    Args:
+        path: The file.
+        runner: The runner of the training.
+        batch: The batch as the loader gave it.
+        states: The states of the random generators at the start of the step.
+        losses: What the step has computed.
+
+    Returns:
+        The file.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    model = getattr(runner.model, "module", runner.model)
+    dump = dict(
+        kind="afa step",
+        iteration=runner.iter,
+        process=runner.rank,
+        losses=losses,
+        batch=_pack(batch),
+        random=states,
+        state_dict={name: value.cpu() for name, value in model.state_dict().items()},
+        phase=getattr(model, "phase", None),
+        config=plain_config(runner.cfg),
+    )
+    save_state(dump, path)
+    return path
+
+
+def image_names(batch: Any) -> list[str]:
+    """Name the images of a batch, as far as its samples say where they are from."""
+    samples = batch.get("data_samples", []) if isinstance(batch, Mapping) else []
+    metas = [getattr(sample, "metainfo", {}) for sample in samples]
+    names = [meta.get("img_id") or meta.get("img_path") for meta in metas]
+    return [str(name) for name in names if name]
+
+
+def _pack(value: Any) -> Any:
+    """Turn what a batch is made of into tensors and plain data."""
+    if isinstance(value, BaseDataElement):
+        fields = {name: _pack(item) for name, item in value.items()}
+        meta = {name: _pack(item) for name, item in value.metainfo_items()}
+        return {_ELEMENT: type(value).__name__, "fields": fields, "meta": meta}
+    if isinstance(value, Mapping):
+        return {str(key): _pack(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()  # not the storage that it may be a part of
+    return value if value is None or type(value) in (bool, int, float, str) else str(value)
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict) and _ELEMENT in value:
+        kinds = {kind.__name__: kind for kind in (SegDataSample, *BaseDataElement.__subclasses__())}
+        element = kinds[value[_ELEMENT]]()
+        element.set_metainfo({name: _tuples(_unpack(item)) for name, item in value["meta"].items()})
+        element.set_data({name: _unpack(item) for name, item in value["fields"].items()})
+        return element
+    if isinstance(value, dict):
+        return {name: _unpack(item) for name, item in value.items()}
+    return [_unpack(item) for item in value] if isinstance(value, list) else value
+
+
+def _tuples(value: Any) -> Any:
+    """Make tuples of the lists in metainfo (shapes, boxes), as pipelines give them."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def replay_step(path: str | Path, config: Config | None = None) -> dict[str, Any]:
+    """Compute the losses of a written step again, on the CPU.
+
+    Args:
+        path: The file that `NonFiniteHook` wrote.
+        config: The config of the run, for a file that could not take it along.
+
+    Returns:
+        ``iteration``, ``process``, ``images``, the ``losses`` that the run had, and those
+        ``replayed``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no written step, or its config may not be used.
+    """
+    dump = load_state(path)
+    if not isinstance(dump, dict) or dump.get("kind") != "afa step":
+        raise ValueError(f"'{path}' is no step that NonFiniteHook wrote: give one of non_finite/.")
+    if config is None and not dump["config"]:
+        raise ValueError(f"'{path}' carries no config: give that of the run (--config).")
+    cfg = config if config is not None else _config(dump["config"], str(path))
+    init_default_scope("mmseg")
+    model = MODELS.build(cfg.model)
+    check_checkpoint(model, dump, str(path))
+    model.load_state_dict(dump["state_dict"])
+    if dump["phase"] is not None:
+        model.set_phase(dump["phase"])
+    model.train()
+    wrapper = dict(cfg.get("optim_wrapper") or {})
+    kind = OPTIM_WRAPPERS.get(wrapper.get("type", "OptimWrapper"))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    batch = _unpack(dump["batch"])
+    with kind(optimizer=optimizer).optim_context(model):
+        _set_random_states(dump["random"])
+        data = model.data_preprocessor(batch, True)
+        losses = model._run_forward(data, mode="loss")
+    replayed = {
+        name: float(sum(v.detach().mean() for v in (part if isinstance(part, list) else [part])))
+        for name, part in losses.items()
+    }
+    known = {key: dump[key] for key in ("iteration", "process", "losses")}
+    return dict(**known, images=image_names(batch), replayed=replayed)
+
+
+def _config(data: dict[str, Any], origin: str) -> Config:
+    cfg = Config(checked_config(data, origin))
+    wrapper = data.get("optim_wrapper") or {}
+    kind = wrapper.get("type", "OptimWrapper")
+    cfg.optim_wrapper = dict(
+        type="BF16OptimWrapper" if kind == "BF16OptimWrapper" else "OptimWrapper"
+    )
+    return cfg
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

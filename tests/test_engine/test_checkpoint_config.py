@@ -1,0 +1,88 @@
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from afa.engine.checkpoint_config import (
+    UnsafeConfigError,
+    checked_config,
+    plain_config,
+    read_config,
+)
+from afa.models.segmentors import AFA
+
+
+def _save(path, config):
+    torch.save(dict(state_dict={}, meta=dict(plain_config=config)), path)
+    return path
+
+
+def test_tuples_stay_tuples_and_registered_classes_become_names():
+    cfg = Config(dict(model=dict(type=AFA, scale=(2, 3.5)), names=["a", None, True]))
+    plain = plain_config(cfg)
+    assert plain == dict(model=dict(type="AFA", scale=(2, 3.5)), names=["a", None, True])
+    assert type(plain["model"]) is dict and type(plain["model"]["scale"]) is tuple
+
+
+@pytest.mark.parametrize("value", [len, nn.Sequential, nn.Module, torch.zeros(1), {1, 2}])
+def test_a_config_with_objects_is_not_carried(value):
+    assert plain_config(dict(model=dict(x=[value]))) is None
+
+
+def test_what_is_written_is_read(tmp_path):
+    config = dict(
+        default_scope="mmseg",
+        custom_imports=dict(imports=["afa.models"], allow_failed_imports=False),
+        model=dict(type="AFA", crop=(4, 5)),
+        test_dataloader=dict(dataset=dict(type="VOC12Dataset")),
+        test_evaluator=[dict(type="WSSSIoUMetric", output_dir="/etc")],
+        data_root="data/x",
+    )
+    cfg = read_config(_save(tmp_path / "a.pth", config))
+    assert cfg.model == dict(type="AFA", crop=(4, 5))
+    assert cfg.data_root == "data/x" and "custom_imports" not in cfg
+    assert cfg.test_evaluator == [dict(type="WSSSIoUMetric")]  # writes to its own place
+
+
+def test_what_only_a_training_reads_is_left_behind():
+    data = dict(
+        model=dict(type="AFA"), work_dir="/etc", custom_hooks=[dict(type="os.system")],
+        optim_wrapper=dict(), train_dataloader=dict(), visualizer=dict(save_dir="/etc"),
+    )  # fmt: skip
+    assert set(checked_config(data, "x")) == {"model"}
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        (dict(custom_imports=dict(imports=["evil"])), "wants to import 'evil'"),
+        (dict(custom_imports=dict(imports="os")), "wants to import 'os'"),
+        (dict(custom_imports=dict(imports=["afa_evil.x"])), "wants to import 'afa_evil.x'"),
+        (dict(custom_imports=[3]), "wants to import 3"),
+        (dict(model=dict(type="subprocess.Popen", args="x")), "model.type = 'subprocess.Popen'"),
+        (dict(model=dict(backbone=[dict(type="evil.Net")])), r"model.backbone\[0\].type"),
+        (dict(model=dict(type=3)), "model.type = 3"),
+        (dict(model=dict(type="AFA", _scope_="evil")), "model._scope_ = 'evil', another package"),
+        (dict(default_scope="evil"), "default_scope = 'evil', another package"),
+        (dict(model={"a'] + [exit()] + ['": 1}), "no name of an entry"),
+        (dict(model={"a\nimport os": 1}), "no name of an entry"),
+        (dict(model=dict(x=torch.zeros(1))), "holds an object"),
+    ],
+)
+def test_a_config_that_could_run_something_is_refused(config, text, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = _save(tmp_path / "a.pth", config)
+    with pytest.raises(UnsafeConfigError, match=text) as error:
+        read_config(path)
+    assert "CONFIG CHECKPOINT" in str(error.value) and str(path) in str(error.value)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [{}, dict(meta=3), dict(meta=dict(plain_config="print(1)")), []]
+)
+def test_a_checkpoint_without_config_says_so(tmp_path, content):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(UnsafeConfigError, match="carries no config that can be read as data"):
+        read_config(tmp_path / "a.pth")
