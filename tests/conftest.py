@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -39,3 +40,24 @@ def toy_cfg(tmp_path):
     from toy_run import make_cfg
 
     return make_cfg(tmp_path / "work")
+
+
+@pytest.fixture(scope="session")
+def world_template(tmp_path_factory):
+    """Data, configs and weights of the tests that do wrong things; not to be changed."""
+    from toy_faults import write_world
+
+    folder = tmp_path_factory.mktemp("world")
+    write_world(folder)
+    return folder
+
+
+@pytest.fixture
+def world(world_template, tmp_path, monkeypatch):
+    """A copy of data, configs and weights, as the current folder."""
+    shutil.copytree(world_template, tmp_path / "world")
+    monkeypatch.chdir(tmp_path / "world")
+    for name in ("RANK", "AFA_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    return tmp_path / "world"

@@ -6,6 +6,11 @@ CONFIG=${1:?usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [more arguments of 
 CHECKPOINT=${2:?usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [more arguments of tools/test.py]}
 GPUS=${3:?usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [more arguments of tools/test.py]}
 
+if [ "${NODE_RANK:-0}" = 0 ] && (exec 3<>"/dev/tcp/127.0.0.1/${PORT:-29500}") 2>/dev/null; then
+    echo "Error: port ${PORT:-29500} is taken, perhaps by another run: choose another one, PORT=29501 $0 ..." >&2
+    exit 2
+fi
+
 PYTHONPATH="$(dirname "$0")/..:${PYTHONPATH:-}" "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \

@@ -6,10 +6,7 @@ D channels.
 from __future__ import annotations
 
 import io
-import json
 import shutil
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from afa.apis.label_folder import SETTINGS
-from afa.utils.files import write_bytes, write_json
-
-_BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+from afa.utils.files import read_json, write_bytes, write_json
+from afa.utils.maps_npz import BROKEN
 
 
 class FeatureFolder:
@@ -102,14 +98,14 @@ class FeatureFolder:
         try:
             with np.load(self._file(part), allow_pickle=False) as file:
                 ids, features = file["ids"].tolist(), file["features"]
-        except _BROKEN:
+        except (OSError, *BROKEN):
             return None
         fits = features.ndim == 2 and len(features) == len(ids)
         return features if fits and ids == self.parts[part] else None
 
     def _settings(self) -> dict[str, Any]:
         try:
-            found = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
+            found = read_json(self.path / SETTINGS)
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}

@@ -21,7 +21,7 @@ from torch import nn
 
 from afa.apis.result_crf import add_crf, keeping_logits
 from afa.apis.summary import write_picture
-from afa.engine.checkpoint_check import check_checkpoint
+from afa.engine.checkpoint_check import check_checkpoint, dataset_meta
 from afa.engine.checkpoint_loader import register_checkpoint_loaders
 from afa.engine.config import load_config
 from afa.engine.config_check import check_config, stage_datasets
@@ -73,7 +73,7 @@ def init_model(
         state = loaded.get("state_dict", loaded)
         state = {key.removeprefix("module."): value for key, value in state.items()}
         model.load_state_dict(state, strict=False)  # what matters has been checked
-        meta = (loaded.get("meta") or {}).get("dataset_meta") or {}
+        meta = dataset_meta(loaded)
         classes, palette = meta.get("classes") or classes, meta.get("palette") or palette
     model.cfg = cfg
     # An affinity network knows no classes of its own.

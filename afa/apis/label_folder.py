@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from afa.evaluation.threshold_sweep import read_counts
-from afa.utils.files import safe_join, write_json
+from afa.utils.files import read_json, safe_join, write_json
 from afa.utils.label_png import is_whole_label_png
 from afa.utils.maps_npz import is_whole_maps
 
@@ -117,7 +117,7 @@ class LabelFolder:
 
     def _settings(self) -> dict[str, Any] | None:
         try:
-            found = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
+            found = read_json(self.path / SETTINGS)
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) and found.get("tool") == self.tool else None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from afa.apis.label_folder import FOLDERS, SETTINGS
-from afa.utils.files import safe_join
+from afa.utils.files import read_json, safe_join
 from afa.utils.maps_npz import ImageMaps, read_maps
 
 _HINT = "tools/pseudo_labels.py --kind cam --save-maps makes them"
@@ -35,7 +34,7 @@ class MapFolder:
     def settings(self) -> dict[str, Any]:
         """How the maps were made, from the file beside the folder; empty where it is not known."""
         try:
-            found = json.loads((self.path.parent / SETTINGS).read_text(encoding="utf-8"))
+            found = read_json(self.path.parent / SETTINGS)
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}

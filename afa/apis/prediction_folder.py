@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from afa.apis.summary import write_picture
-from afa.utils.files import safe_join, write_json
+from afa.utils.files import read_json, safe_join, write_json
 from afa.utils.label_png import write_label_png
 
 SETTINGS = "predict.json"  # tells a folder of predictions from any other, and how they were made
@@ -81,7 +80,7 @@ class PredictionFolder:
     def read(self, name: str) -> dict[str, Any]:
         """Read the record of a photo; empty if there is none, or not all files that it names."""
         record = _read_json(safe_join(self.path / "json", name, ".json"))
-        files = [record.get("label"), record.get("overlay"), *(record.get("cams") or {}).values()]
+        files = [record.get("label"), record.get("overlay"), *_cams(record).values()]
         whole = all(isinstance(file, str) and (self.path / file).is_file() for file in files)
         return record if whole else {}
 
@@ -115,8 +114,8 @@ class PredictionFolder:
         """Remove the pictures of CAMs that the record of a photo names."""
         own = safe_join(self.path / "cams", name)
         record = _read_json(safe_join(self.path / "json", name, ".json"))
-        for place in (record.get("cams") or {}).values():
-            (own / Path(place).name).unlink(missing_ok=True)
+        for place in _cams(record).values():
+            (own / Path(str(place)).name).unlink(missing_ok=True)
 
     def write_record(self, name: str, record: Mapping[str, Any]) -> None:
         """Write the record of a photo whose other files are there."""
@@ -128,9 +127,14 @@ class PredictionFolder:
         return path.relative_to(self.path).as_posix()
 
 
+def _cams(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    cams = record.get("cams")
+    return cams if isinstance(cams, Mapping) else {}
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -197,7 +197,12 @@ def _read_xml(path: Path, difficult: str) -> tuple[list[str], bool]:
         raise ValueError(f"Malformed annotation '{path}': {error}.") from error
     names, dropped = [], False
     for node in root.iter("object"):
-        if difficult == "drop" and (node.findtext("difficult") or "0").strip() == "1":
+        mark = (node.findtext("difficult") or "0").strip()
+        if mark not in ("0", "1") and difficult == "drop":
+            raise ValueError(
+                f"Malformed annotation '{path}': <difficult> must be 0 or 1, got '{mark[:20]}'."
+            )
+        if difficult == "drop" and mark == "1":
             dropped = True
             continue
         # Only the object's own name: VOC person layouts nest <part><name>head</name></part>.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ import cv2
 
 from afa.datasets.label_png import write_label_png
 from afa.datasets.shapes_generator import CLASSES, PALETTE, SPLITS, ShapesSample, generate_sample
-from afa.utils.files import write_json, write_text
+from afa.utils.files import read_json, write_json, write_text
 
 SETTINGS_FILE = "shapes.json"
 LIST_FOLDER = "ImageSets/Segmentation"
@@ -122,7 +121,7 @@ def _read_settings(root: Path) -> dict | None:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
     try:
-        found = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
+        found = read_json(root / SETTINGS_FILE)
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict) or found.get("dataset") != "Shapes":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from afa.utils.files import write_text
+from afa.utils.files import safe_join, write_text
 from afa.utils.problems import Report, refuse
 
 
@@ -35,7 +35,7 @@ def read_split(
 
 
 def check_ids(img_ids: Sequence[str], source: str, report: Report = refuse) -> list[str]:
-    """Refuse an empty split, ids with spaces in them, and images that are named twice.
+    """Refuse an empty split, and ids that have spaces, lead out of a folder, or come twice.
 
     Args:
         img_ids: The ids.
@@ -59,9 +59,20 @@ def check_ids(img_ids: Sequence[str], source: str, report: Report = refuse) -> l
             )
         elif img_id in seen:
             report("split file", f"The {source} names the image '{img_id}' twice: remove one.")
+        elif problem := _leads_out(img_id):
+            report("split file", f"The {source} has a line that is no image id: {problem}")
         else:
             seen[img_id] = None
     return list(seen)
+
+
+def _leads_out(img_id: str) -> str | None:
+    """Say why an id is no name inside of a folder: photos, masks and results are named after it."""
+    try:
+        safe_join("", img_id)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def write_split(path: str | Path, img_ids: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from mmseg.registry import DATASETS
 from afa.datasets.image_labels import labelled_ids, load_image_labels, to_multi_hot
 from afa.datasets.split_file import check_ids, read_split
 from afa.datasets.sub_labels import load_sub_labels, sub_multi_hot
+from afa.utils.label_png import read_label_png
 from afa.utils.problems import Report, refuse
 
 
@@ -114,6 +115,22 @@ class WSSSDataset(BaseSegDataset):
         if labels is not None and self.sub_labels is not None:
             self._add_sub_labels(data_list, labels, self.sub_labels)
         return data_list
+
+    def prepare_data(self, idx: int) -> Any:
+        """Send an image through the pipeline.
+
+        Raises:
+            ValueError: If its mask cannot be read; mmseg's loader does not name the file.
+        """
+        try:
+            return super().prepare_data(idx)
+        except (OSError, SyntaxError) as error:  # photos are read by LoadPhoto, which names them
+            mask = self.get_data_info(idx).get("seg_map_path")
+            of_the_machine = isinstance(error, OSError) and error.errno is not None
+            if of_the_machine or not self._loads_masks or mask is None:
+                raise
+            read_label_png(mask)
+            raise ValueError(f"The mask '{mask}' cannot be read ({error}): replace it.") from error
 
     def _add_sub_labels(
         self, data_list: list[dict], labels: dict[str, list[str]], path: str

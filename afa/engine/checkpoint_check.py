@@ -36,6 +36,35 @@ def _differences(own: dict[str, Any], state: dict[str, Any]) -> list[str]:
     return parts
 
 
+def dataset_meta(checkpoint: dict[Any, Any]) -> dict[str, Any]:
+    """Give what a checkpoint says of its data set, such as ``classes``: texts, or nothing.
+
+    Args:
+        checkpoint: What was loaded from the file; entries of other kinds are left out.
+
+    Returns:
+        ``classes``, a list of texts, and ``palette``, a list of colours, where there are any.
+    """
+    meta = checkpoint.get("meta")
+    found = meta.get("dataset_meta") if isinstance(meta, dict) else None
+    found = found if isinstance(found, dict) else {}
+    classes, palette = found.get("classes"), found.get("palette")
+    known: dict[str, Any] = {}
+    if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
+        known["classes"] = list(classes)
+    if isinstance(palette, (list, tuple)) and all(_is_color(color) for color in palette):
+        known["palette"] = [list(color) for color in palette]
+    return known
+
+
+def _is_color(color: Any) -> bool:
+    return (
+        isinstance(color, (list, tuple))
+        and len(color) == 3
+        and all(isinstance(part, int) and 0 <= part < 256 for part in color)
+    )
+
+
 def check_checkpoint(
     model: nn.Module, checkpoint: Any, path: str, classes: Sequence[str] | None = None
 ) -> None:
@@ -50,21 +79,55 @@ def check_checkpoint(
     Raises:
         CheckpointError: If it does not fit; the text says where.
     """
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f"'{path}' is no checkpoint: it holds {type(checkpoint).__name__}.")
-    meta = checkpoint.get("meta")
-    trained = (meta.get("dataset_meta") or {}).get("classes") if isinstance(meta, dict) else None
+    checkpoint = _as_dict(checkpoint, path)
+    trained = dataset_meta(checkpoint).get("classes")
     if trained and classes and list(trained) != list(classes):
         raise CheckpointError(
             f"Checkpoint '{path}' was trained for {len(trained)} classes ({_some(trained)}), but "
             f"the data set has {len(classes)} ({_some(classes)}): use the config it was "
             "trained with."
         )
-    state = checkpoint.get("state_dict", checkpoint)
-    state = {k.removeprefix("module."): v for k, v in state.items() if hasattr(v, "shape")}
-    parts = _differences(model.state_dict(), state)
+    parts = _differences(model.state_dict(), _weights(checkpoint, path))
     if parts:
         raise CheckpointError(
             f"Checkpoint '{path}' does not fit the model: {'; '.join(parts)}. Use the config it "
             "was trained with, or convert it first (tools/model_converters)."
         )
+
+
+def check_start(model: nn.Module, checkpoint: Any, path: str) -> None:
+    """Check that a training can begin with the weights of a checkpoint: some must be the model's.
+
+    Others may be missing or too many, as where a model learns a new task; but weights of which
+    none fits would be passed over silently.
+
+    Args:
+        model: The model, not wrapped.
+        checkpoint: What was loaded from the file.
+        path: The file, for the message.
+
+    Raises:
+        CheckpointError: If none fits.
+    """
+    state, own = _weights(_as_dict(checkpoint, path), path), model.state_dict()
+    if not any(key in own and value.shape == own[key].shape for key, value in state.items()):
+        raise CheckpointError(
+            f"No weight of '{path}' fits the model ({_some(list(state)) or 'it has none'}): take "
+            "another load_from, or convert it first (tools/model_converters)."
+        )
+
+
+def _as_dict(checkpoint: Any, path: str) -> dict[Any, Any]:
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"'{path}' is no checkpoint: it holds {type(checkpoint).__name__}.")
+    return checkpoint
+
+
+def _weights(checkpoint: dict[Any, Any], path: str) -> dict[str, Any]:
+    state = checkpoint.get("state_dict", checkpoint)
+    if not isinstance(state, dict):
+        raise CheckpointError(
+            f"'{path}' is no checkpoint: its state_dict is {type(state).__name__}, not a dict of "
+            "tensors."
+        )
+    return {str(k).removeprefix("module."): v for k, v in state.items() if hasattr(v, "shape")}

@@ -9,6 +9,7 @@ mmengine executes `meta['config']`, a Python config that the file brings along.
 import hashlib
 import os
 import tempfile
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -60,6 +61,9 @@ def load_from_url(filename: str, map_location: Any = None) -> Any:
 
     Returns:
         The checkpoint.
+
+    Raises:
+        ValueError: If it cannot be fetched, or holds anything else than data; it is not kept then.
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,8 +72,18 @@ def load_from_url(filename: str, map_location: Any = None) -> Any:
     target = folder / f"{digest}-{Path(urlparse(filename).path).name}"
     if not target.exists():
         # It is renamed to its place when it is whole, so that processes do not disturb another.
-        torch.hub.download_url_to_file(filename, str(target), progress=False)
-    return load_from_local(str(target), map_location)
+        try:
+            torch.hub.download_url_to_file(filename, str(target), progress=False)
+        except (OSError, HTTPException, ValueError) as error:
+            raise ValueError(
+                f"'{filename}' cannot be downloaded ({error}): mend the address, or fetch the file "
+                "by other means and give its path."
+            ) from error
+    try:
+        return load_from_local(str(target), map_location)
+    except ValueError as error:
+        target.unlink(missing_ok=True)  # it may be a page that says "not found": fetch it anew
+        raise ValueError(f"'{filename}' holds no weights: {error}") from error
 
 
 def load_from_store(filename: str, map_location: Any = None) -> Any:

@@ -5,6 +5,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from .config_reading import read_config_file
+
 
 def load_config(
     path: str,
@@ -17,8 +19,8 @@ def load_config(
     Heads with ``num_classes=None`` get the number of classes of the training set, when its data
     are there.
 
-    Only Python files: mmengine's YAML reader builds objects that the file names, and JSON
-    configs are not used here. A Python config runs code by design, so use only those you trust.
+    Only Python files: YAML and JSON configs are not used here. A Python config runs code by
+    design, so use only those you trust.
 
     Args:
         path: The config file.
@@ -32,14 +34,10 @@ def load_config(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a Python file, an option cannot have an effect, or the classes
-            cannot be counted because the labels have a fault.
+        ValueError: If it is not a Python file or fails, an option cannot have an effect, or the
+            classes cannot be counted because the labels have a fault.
     """
-    if not osp.isfile(path):
-        raise FileNotFoundError(f"There is no config file '{path}'.")
-    if not path.endswith(".py"):
-        raise ValueError(f"A config must be a Python file (.py), got '{path}'.")
-    cfg = Config.fromfile(path)
+    cfg = read_config_file(path)
     if options:
         _merge_options(cfg, options)
     if count_classes:
@@ -65,7 +63,7 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
 
     options = dict(options)
     if "data_root" in options:  # the one name worth following to where it went
-        _replace_values(cfg, "data_root", cfg.get("data_root"), options.pop("data_root"))
+        _move_data(cfg, options.pop("data_root"))
     for key in options:
         if key in HELPER_KEYS:
             raise ValueError(
@@ -74,10 +72,14 @@ def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
                 "inherits from this one."
             )
     used = [name for name in cfg if name.endswith("_pipeline") and _is_used(cfg, name)]
-    try:
-        cfg.merge_from_dict(options)
-    except TypeError as error:  # an entry below a value that has none
-        raise ValueError(f"--cfg-options does not fit the config: {error}") from error
+    for key, value in options.items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (TypeError, KeyError) as error:
+            raise ValueError(
+                f"--cfg-options {key}={value} does not fit the config, which has no such place: "
+                "what stands above it is a list (its entries are 0, 1, ...) or has no entries."
+            ) from error
     # A name that an option has outdated must not be taken for an override.
     for key, value in options.items():
         if key.endswith(".data_root") and "data_root" in cfg:
@@ -95,10 +97,27 @@ def _is_used(cfg: Config, name: str) -> bool:
     return any(pipeline == cfg[name] for loader in loaders for pipeline in find_pipelines(loader))
 
 
-def _replace_values(node: Any, key: str, old: Any, new: Any) -> None:
-    """Replace every value `old` under a key by `new`."""
+def _move_data(cfg: Config, root: Any) -> None:
+    """Set `data_root` wherever the config has used its own value of this name.
+
+    Raises:
+        ValueError: If that is nowhere: the option would have no effect.
+    """
+    # The name itself is one of the places.
+    if "data_root" not in cfg or _replace_values(cfg, "data_root", cfg.data_root, root) < 2:
+        raise ValueError(
+            f"--cfg-options data_root={root} has no effect: the config has no name data_root that "
+            "its loaders use. Set train_dataloader.dataset.data_root, and so on for val and test."
+        )
+
+
+def _replace_values(node: Any, key: str, old: Any, new: Any) -> int:
+    """Replace every value `old` under a key by `new`; give their number."""
+    found = 0
     for name, value in node.items() if hasattr(node, "items") else enumerate(node):
         if name == key and value == old:
             node[name] = new
+            found += 1
         elif isinstance(value, (dict, list)):
-            _replace_values(value, key, old, new)
+            found += _replace_values(value, key, old, new)
+    return found

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from .config_classes import check_classes
 from .config_components import check_components, nearest
 from .config_files import check_files, stage_datasets
+from .config_form import check_form
 
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "activation_checkpointing",
@@ -155,6 +156,21 @@ def _check_overrides(cfg: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def check_shape(cfg: Mapping[str, Any], stages: Sequence[str] = ()) -> None:
+    """Check only that the parts of a config are there and of the right kind.
+
+    Args:
+        cfg: The config.
+        stages: Which of 'train', 'val' and 'test' a runner is built for.
+
+    Raises:
+        ConfigError: If they are not; with one line for each problem.
+    """
+    problems = check_form(cfg, stages)
+    if problems:  # what is missing may be misspelt
+        raise ConfigError("\n".join(dict.fromkeys([*_check_top_level(cfg), *problems])))
+
+
 def check_config(
     cfg: Mapping[str, Any], stages: tuple[str, ...] = ("train", "val", "test")
 ) -> None:
@@ -167,9 +183,8 @@ def check_config(
     Raises:
         ConfigError: If anything is wrong; with one line for each problem.
     """
+    check_shape(cfg)
     problems = [*_check_top_level(cfg), *check_components(cfg)]
-    if not isinstance(cfg.get("model"), (Mapping, type(None))):
-        problems.append(f"model must be a dict(type=...), got {type(cfg['model']).__name__}.")
     problems += [*_check_pipelines(cfg), *_check_data_root(cfg), *_check_overrides(cfg)]
     problems += [*check_files(cfg, stages), *check_classes(cfg, stages)]
     if problems:
@@ -189,6 +204,7 @@ def data_entries(cfg: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any
     Raises:
         ConfigError: If an entry is wrong, its folder is not there, or no stage has a loader.
     """
+    check_shape(cfg)
     found = {f"{stage}_dataloader": stage for stage in stages}
     problems = [
         line

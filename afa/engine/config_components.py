@@ -27,6 +27,8 @@ from mmseg.registry import (
 )
 from torch.utils.data import DataLoader
 
+from afa.utils.value_types import wrong_arguments
+
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 # Top-level key -> registry, and the type that mmengine takes when none is given.
@@ -172,6 +174,8 @@ def _check_component(
         title = getattr(component, "__name__", str(component))
         hint = nearest(key, names) or f"; it takes {', '.join(sorted(names))}."
         yield f"{path}: {title} has no argument '{key}'{hint}"
+    for key, wanted in wrong_arguments(component, node):
+        yield f"{path}.{key} must be {wanted}, got {node[key]!r}."
 
 
 def _walk(

@@ -54,8 +54,9 @@ def init_dist(launcher: str, timeout: int = 1800) -> None:
         timeout: Seconds after which a process that hears nothing of the others gives up.
 
     Raises:
-        ValueError: If the launcher is unknown, was not used to start this process, or starts
-            more processes on this machine than it has GPUs.
+        ValueError: If the launcher is unknown, was not used to start this process, starts more
+            processes on this machine than it has GPUs, or the processes cannot meet (a port that
+            is taken).
     """
     if launcher == "none" or torch_dist.is_initialized():
         return
@@ -71,9 +72,21 @@ def init_dist(launcher: str, timeout: int = 1800) -> None:
                 "start fewer processes, or set CUDA_VISIBLE_DEVICES='' to run on CPU."
             )
         torch.cuda.set_device(local_rank)
-    torch_dist.init_process_group(
-        backend="nccl" if use_cuda else "gloo", timeout=datetime.timedelta(seconds=timeout)
-    )
+    try:
+        torch_dist.init_process_group(
+            backend="nccl" if use_cuda else "gloo", timeout=datetime.timedelta(seconds=timeout)
+        )
+    except (torch_dist.DistError, OSError) as error:
+        address, port = (os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
+        taken = "address already in use" in str(error).lower() or "EADDRINUSE" in str(error)
+        reason = (
+            "is taken by another program, perhaps another run: choose another one with "
+            "MASTER_PORT=..., or PORT=... before tools/dist_train.sh"
+            if taken
+            else f"cannot be reached ({str(error).splitlines()[0]}): check MASTER_ADDR and "
+            "MASTER_PORT, and that all processes have been started"
+        )
+        raise ValueError(f"Port {port} of {address} {reason}.") from error
 
 
 def first_process(func: Callable[[], T]) -> T:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,9 @@ from torch import Tensor
 
 from afa.evaluation.label_figures import label_figures
 from afa.utils.files import write_bytes
+from afa.utils.maps_npz import BROKEN
 
 MAX_SCORES = 1000
-_BROKEN = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def sweep_scores(low: float, high: float, step: float) -> list[float]:
@@ -85,7 +83,7 @@ def read_counts(path: str | Path, scores: Sequence[float]) -> Tensor | None:
                 return None
             counts = np.zeros(file["shape"], dtype=np.int64)
             counts[tuple(file["places"].T)] = file["pixels"]
-    except _BROKEN:
+    except (OSError, LookupError, *BROKEN):
         return None
     return torch.from_numpy(counts)
 

@@ -14,6 +14,7 @@ from mmseg.registry import DATASETS
 
 from afa.apis.inference import inference_model, init_model
 from afa.apis.summary import write_picture
+from afa.engine.config_reading import read_config_file
 from afa.pipelines.run_summary import RunSummary
 from afa.pipelines.stage import last_checkpoint
 from afa.utils.label_png import read_label_png
@@ -62,7 +63,7 @@ def _config(network: Any) -> Config:
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise ValueError(f"'{network}' must have one config file (*.py), found {names}.")
-    cfg = Config.fromfile(str(found[0]))
+    cfg = read_config_file(found[0])
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
     init_default_scope(cfg.get("default_scope") or "mmseg")

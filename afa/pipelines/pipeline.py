@@ -53,6 +53,8 @@ class Pipeline:
         self.work_dir = Path(work_dir).resolve()
         self.method = method
         self.num_processes = num_processes
+        if num_processes < 1:
+            raise ValueError(f"--num-processes must be 1 or more, got {num_processes}.")
         names: list[str] = []
         for stage in self.stages:
             for name in stage.reads():
@@ -210,6 +212,10 @@ def load_pipeline(
         raise ValueError(
             f"'{path}' is no pipeline: it needs method = 'name' and stages = [dict(name=...)]."
         )
+    if not isinstance(stages, (list, tuple)) or not all(_is_stage(entry) for entry in stages):
+        raise ValueError(
+            f"'{path}' is no pipeline: stages must be a list of dict(name='...', tool='...', ...)."
+        )
     options = dict(options or {})
     made = []
     for entry in stages:
@@ -222,6 +228,14 @@ def load_pipeline(
         except TypeError as error:
             raise ValueError(f"'{path}', stage {entry.get('name')}: {error}.") from error
     return Pipeline(made, work_dir or cfg.work_dir, cfg.method, num_processes)
+
+
+def _is_stage(entry: Any) -> bool:
+    return (
+        isinstance(entry, Mapping)
+        and all(isinstance(entry.get(key), str) for key in ("name", "tool"))
+        and isinstance(entry.get("options") or {}, Mapping)
+    )
 
 
 def _options_of(name: str, names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:

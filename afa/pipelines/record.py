@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afa.utils.files import write_json
+from afa.utils.files import read_json, write_json
 
 RECORD = "stage.json"
 STATES = ("running", "stopped", "finished")
@@ -49,7 +49,7 @@ def read_record(folder: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        record = Record(**json.loads(path.read_text(encoding="utf-8")))
+        record = Record(**read_json(path))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"'{path}' is not the record of a stage ({error}): remove the folder."
@@ -74,11 +74,35 @@ def read_figures(folder: Path) -> dict[str, float]:
         if isinstance(content, dict) and isinstance(content.get("figures"), dict):
             found.update(content["figures"])
     for path in sorted(folder.glob("*/vis_data/scalars.json")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            scalars = json.loads(line)
+        for scalars in read_scalars(path):
             if any("/" in name for name in scalars):  # a validation, not a line of losses
                 found.update({name: v for name, v in scalars.items() if "/" in name})
     return {name: v for name, v in found.items() if isinstance(v, (int, float)) and not _bad(v)}
+
+
+def read_scalars(path: Path) -> list[dict[str, Any]]:
+    """Read the scalars that a training logs, one JSON object a line.
+
+    A process that is killed leaves its last line half written: that one is left out.
+
+    Raises:
+        ValueError: if another line is broken.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            scalars = json.loads(line)
+        except (ValueError, RecursionError):
+            scalars = None
+        if isinstance(scalars, dict):
+            found.append(scalars)
+        elif number < len(lines):
+            raise ValueError(
+                f"'{path}' is broken in line {number}: it holds the figures of a training; mend "
+                "that line or take it out."
+            )
+    return found
 
 
 def _bad(value: float) -> bool:
@@ -87,6 +111,6 @@ def _bad(value: float) -> bool:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError):
         return None

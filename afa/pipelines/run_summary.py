@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from afa.pipelines.pipeline import SUMMARY
-from afa.pipelines.record import read_figures
+from afa.pipelines.record import read_figures, read_scalars
+from afa.utils.files import read_json
 
 LABEL_TOOLS = ("pseudo_labels.py", "random_walk.py")
 
@@ -76,7 +76,7 @@ def read_run(folder: str | Path) -> RunSummary:
 def _read_pipeline(folder: Path) -> RunSummary:
     path = folder / SUMMARY
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         run = RunSummary(content["method"], folder, content["num_stages"], len(content["networks"]))
         for name, stage in content["stages"].items():
             _add_stage(run, name, stage)
@@ -112,8 +112,7 @@ def _curve(folder: Path) -> tuple[float, list[tuple[float, float]]]:
     times: dict[int, float] = {}
     values: dict[int, float] = {}
     for path in sorted(folder.glob("*/vis_data/scalars.json")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            scalars = json.loads(line)
+        for scalars in read_scalars(path):
             if "seg/mIoU" in scalars:
                 values[scalars["step"]] = scalars["seg/mIoU"]
             elif "time" in scalars and "step" in scalars:

@@ -102,9 +102,9 @@ class Stage:
         """
         config = None
         if self.config is not None:
-            from mmengine.config import Config
+            from afa.engine.config_reading import read_config_file
 
-            config = Config.fromfile(str(ROOT / self.config)).to_dict()
+            config = read_config_file(ROOT / self.config).to_dict()
         parts = [self.tool, self.config, self.checkpoint, list(self.args), dict(self.options)]
         parts += [config, {name: earlier[name] for name in self.reads()}]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

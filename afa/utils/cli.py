@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from afa.utils.machine_errors import machine_sentence, own_text
+
 EXIT_INPUT = 2
 
 
@@ -79,18 +81,16 @@ def set_local_rank(local_rank: int) -> None:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         text = str(error.args[0])  # str(KeyError) would show the text in quotes
-    elif isinstance(error, SyntaxError):
-        text = f"{error.filename}, line {error.lineno}: {error.msg}"
     elif isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.strerror}: '{error.filename}'."
     else:
-        text = str(error)
+        text = own_text(error)
     return text.strip() or type(error).__name__
 
 
 def _is_input_error(error: BaseException) -> bool:
     """Tell what a user can mend (a wrong value, a missing file) from what is our bug."""
-    if isinstance(error, (ValueError, OSError, SyntaxError)):
+    if isinstance(error, (ValueError, OSError)):
         return True
     if isinstance(error, KeyError):
         return "registry" in str(error)
@@ -100,7 +100,8 @@ def _is_input_error(error: BaseException) -> bool:
 def main_guard(main: Callable[[], Any]) -> None:
     """Run a tool; end with a sentence and no traceback when the input is wrong.
 
-    Exit status: 0, or 1 if a checkpoint does not fit, or 2 for any other wrong input. With
+    So it does where the machine lacks something: disk, memory, rights. Exit status: 0, or 1 if a
+    checkpoint does not fit, or 2 for any other wrong input and what the machine lacks. With
     AFA_DEBUG=1 in the environment every error shows its traceback.
 
     Args:
@@ -112,8 +113,9 @@ def main_guard(main: Callable[[], Any]) -> None:
         print("\nStopped.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if os.environ.get("AFA_DEBUG") == "1" or not _is_input_error(error):
+        lacking = machine_sentence(error)
+        if os.environ.get("AFA_DEBUG") == "1" or not (lacking or _is_input_error(error)):
             raise
-        print(f"Error: {_sentence(error)}", file=sys.stderr)
+        print(f"Error: {lacking or _sentence(error)}", file=sys.stderr)
         print("(AFA_DEBUG=1 shows where it was raised.)", file=sys.stderr)
         sys.exit(getattr(error, "exit_status", EXIT_INPUT))

@@ -54,6 +54,25 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
 
 
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file that may come from anywhere.
+
+    Args:
+        path: The file, UTF-8.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is malformed, or nested so deeply that Python gives up.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("its values are nested too deeply") from error
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

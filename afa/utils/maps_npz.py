@@ -21,7 +21,12 @@ import numpy as np
 
 from afa.utils.files import write_bytes
 
-_BROKEN = (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
+# What numpy raises for other files: AttributeError and TypeError for an array alone, MemoryError
+# for a header that claims more numbers than there can be.
+BROKEN = (
+    ValueError, KeyError, EOFError, AttributeError, TypeError, MemoryError, RecursionError,
+    NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _ARRAYS = ("classes", "maps", "size")
 
 
@@ -91,7 +96,7 @@ def read_maps(path: str | Path) -> ImageMaps:
             classes, maps, size = (file[name] for name in _ARRAYS)
     except OSError as error:
         raise ValueError(f"Maps '{path}' cannot be read ({error}).") from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ValueError(
             f"'{path}' holds no maps, or is broken ({error}): make it anew."
         ) from error

@@ -193,3 +193,12 @@ def test_written_labels_are_read_again_and_stand_one_image_per_line(tmp_path):
     assert load_image_labels(tmp_path / "labels.json", CLASSES, labels) == labels
     write_image_labels(tmp_path / "labels.json", {})
     assert json.loads((tmp_path / "labels.json").read_text()) == {}
+
+
+def test_a_difficult_mark_that_is_no_mark(tmp_path):
+    path = tmp_path / "a.xml"
+    number = "9" * 5000
+    path.write_text(f"<a><object><name>cat</name><difficult>{number}</difficult></object></a>")
+    assert labels_from_xml(path, ["background", "cat"]) == ["cat"]  # not asked for
+    with pytest.raises(ValueError, match=r"a\.xml': <difficult> must be 0 or 1, got '9{20}'\.$"):
+        labels_from_xml(path, ["background", "cat"], difficult="drop")

@@ -35,3 +35,15 @@ def test_the_source_of_ids_is_named():
     check_ids(["a", "b"], "folder 'x'")
     with pytest.raises(ValueError, match="The folder 'x' names the image 'a' twice"):
         check_ids(["a", "a"], "folder 'x'")
+
+
+@pytest.mark.parametrize("img_id", ["../x", "a/../../x", "/etc/passwd", "..\\x", "a//b", "a/"])
+def test_ids_that_lead_out_of_a_folder_are_refused(tmp_path, img_id):
+    (tmp_path / "train.txt").write_text(f"a/b\n{img_id}\n")
+    with pytest.raises(
+        ValueError, match=r"train\.txt' has a line that is no image id: The image id"
+    ):
+        read_split(tmp_path / "train.txt")
+    found = []
+    assert check_ids(["a/b", img_id], "list", lambda *fault: found.append(fault)) == ["a/b"]
+    assert len(found) == 1 and found[0][0] == "split file"

@@ -218,3 +218,23 @@ def test_sub_categories_that_do_not_match(tree):
         make(tree, sub_labels="gone.json")
     with pytest.raises(ValueError, match=r"sub_labels='sub\.json' needs image_labels"):
         make(tree, image_labels=None, sub_labels="sub.json")
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n" + bytes(60)])
+def test_a_mask_that_cannot_be_read_is_named(tree, data):
+    steps = [dict(type="LoadPhoto"), dict(type="LoadAnnotations"), dict(type="PackWSSSInputs")]
+    dataset = make(tree, pipeline=steps)
+    dataset[1]
+    (tree / "mask" / "a.png").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.png'.*replace it"):
+        dataset[1]
+
+
+def test_what_the_machine_lacks_is_no_fault_of_a_mask(tree, monkeypatch):
+    def full(self, results):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("afa.datasets.transforms.LoadPhoto.transform", full)
+    steps = [dict(type="LoadPhoto"), dict(type="LoadAnnotations")]
+    with pytest.raises(OSError, match="Too many open files"):
+        make(tree, pipeline=steps)[0]

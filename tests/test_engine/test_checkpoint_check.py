@@ -2,7 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from afa.engine.checkpoint_check import CheckpointError, check_checkpoint
+from afa.engine.checkpoint_check import (
+    CheckpointError,
+    check_checkpoint,
+    check_start,
+    dataset_meta,
+)
 
 
 def _model():
@@ -44,3 +49,33 @@ def test_a_file_without_weights_is_refused():
 
 def test_exit_status_is_one():
     assert CheckpointError("x").exit_status == 1
+
+
+@pytest.mark.parametrize("state", [3, [1], "text"])
+def test_a_state_dict_of_another_kind_is_named(state):
+    with pytest.raises(CheckpointError, match=r"'a\.pth' is no checkpoint: its state_dict is"):
+        check_checkpoint(_model(), dict(state_dict=state), "a.pth")
+
+
+def test_keys_that_are_no_texts_are_unknown_ones():
+    with pytest.raises(CheckpointError, match=r"1 keys are unknown to the model \(7\)"):
+        check_checkpoint(_model(), {7: torch.zeros(1)}, "a.pth")
+
+
+def test_meta_data_of_other_kinds_says_nothing():
+    colors = [[0, 0, 0], [255, 1, 2]]
+    good = dict(classes=("bg", "cat"), palette=colors, other=1)
+    assert dataset_meta(dict(meta=dict(dataset_meta=good))) == dict(
+        classes=["bg", "cat"], palette=colors
+    )
+    for bad in (3, [1], dict(classes=3, palette=[1]), dict(classes=[1], palette=[[0, 0, 256]])):
+        assert dataset_meta(dict(meta=dict(dataset_meta=bad))) == {}
+    assert dataset_meta(dict(meta=[])) == dataset_meta({}) == {}
+
+
+def test_a_training_begins_with_weights_of_which_some_fit():
+    state = _model().state_dict()
+    check_start(_model(), {"0.bias": state["0.bias"], "head": torch.zeros(1)}, "a.pth")
+    for none in ({"x": torch.zeros(1)}, {"0.bias": torch.zeros(9)}, {}):
+        with pytest.raises(CheckpointError, match=r"No weight of 'a\.pth' fits the model"):
+            check_start(_model(), dict(state_dict=none), "a.pth")

@@ -71,5 +71,22 @@ def test_missing_and_unsafe_files(tmp_path):
 
 def test_option_below_a_value_without_entries_is_one_sentence(tmp_path):
     (tmp_path / "c.py").write_text("val_dataloader = None\n")
-    with pytest.raises(ValueError, match="--cfg-options does not fit the config: val_dataloader"):
+    with pytest.raises(ValueError, match=r"val_dataloader.num_workers=1 does not fit the config"):
         load_config(str(tmp_path / "c.py"), options={"val_dataloader.num_workers": 1})
+
+
+@pytest.mark.parametrize("key", ["hooks.7.type", "hooks.a", "train_cfg.max_iters.x"])
+def test_option_for_a_place_that_is_not_there_is_named(tmp_path, key):
+    (tmp_path / "c.py").write_text("hooks = [dict(type='A')]\ntrain_cfg = dict(max_iters=1)\n")
+    with pytest.raises(ValueError, match=rf"^--cfg-options {key}=1 does not fit the config"):
+        load_config(str(tmp_path / "c.py"), options={key: 1})
+
+
+def test_data_root_that_nothing_uses_is_refused(tmp_path):
+    path = tmp_path / "c.py"
+    path.write_text("train_dataloader = dict(dataset=dict(data_root='a'))\n")
+    with pytest.raises(ValueError, match=r"data_root=b has no effect.*Set train_dataloader"):
+        load_config(str(path), options={"data_root": "b"})
+    path.write_text("data_root = 'c'\n" + path.read_text())
+    with pytest.raises(ValueError, match="data_root=b has no effect"):
+        load_config(str(path), options={"data_root": "b"})

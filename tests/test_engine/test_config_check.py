@@ -137,4 +137,4 @@ def test_child_that_sets_a_name_its_base_has_used_up(tmp_path):
 
 
 def test_model_must_be_a_dict():
-    assert "model must be a dict(type=...), got str." in _problems(Config(dict(model="AFA")))
+    assert "model must be a dict, got str 'AFA'." in _problems(Config(dict(model="AFA")))

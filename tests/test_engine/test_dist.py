@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 import torch
 import torch.distributed as torch_dist
@@ -79,3 +81,24 @@ def test_the_first_process_answers_for_all(monkeypatch):
     sent = [None, ValueError("other settings")]
     with pytest.raises(ValueError, match="other settings"):
         dist.first_process(lambda: None)
+
+
+def test_processes_that_cannot_meet(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        with pytest.raises(ValueError, match=rf"Port {port} of 127\.0\.0\.1 is taken by another"):
+            dist.init_dist("pytorch")
+
+    def unreachable(**kwargs):
+        raise torch.distributed.DistNetworkError("The client socket has timed out\nmore")
+
+    monkeypatch.setattr(dist.torch_dist, "init_process_group", unreachable)
+    with pytest.raises(ValueError, match=r"cannot be reached \(The client socket has timed out\)"):
+        dist.init_dist("pytorch")

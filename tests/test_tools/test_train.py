@@ -1,5 +1,4 @@
 import os
-import runpy
 import subprocess
 import sys
 import time
@@ -60,29 +59,6 @@ def _other_checkpoint(tmp_path):
     path = tmp_path / "other.pth"
     torch.save({"backbone.weight": torch.zeros(1)}, path)
     return path
-
-
-@pytest.mark.parametrize(
-    ("args", "text"),
-    [
-        (["nowhere.py"], "There is no config file 'nowhere.py'."),
-        (["{path}", "--cfg-options", "train_cfg"], "--cfg-options wants KEY=VALUE"),
-        (["{path}", "--cfg-options", "trian_cfg.a=1"], "did you mean 'train_cfg'?"),
-        (["{path}", "--resume", "nowhere.pth"], "no checkpoint 'nowhere.pth' to resume from"),
-        (["{path}", "--launcher", "pytorch"], "start the tool with torchrun"),
-    ],
-)
-def test_wrong_input_is_one_sentence(repo, tmp_path, args, text, monkeypatch, capsys):
-    path = write_cfg(tmp_path)
-    for name in ("RANK", "AFA_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setattr(sys, "argv", ["train.py", *[arg.format(path=path) for arg in args]])
-    with pytest.raises(SystemExit) as stop:  # in this process: the imports are there
-        runpy.run_path(str(repo / "tools/train.py"), run_name="__main__")
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert text in error and "Traceback" not in error
 
 
 def test_two_processes_on_cpu(repo, tmp_path):

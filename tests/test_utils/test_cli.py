@@ -61,10 +61,10 @@ class _WithStatusError(RuntimeError):
     [
         (ValueError("a is wrong"), 2, "Error: a is wrong\n"),
         (FileNotFoundError("no file"), 2, "Error: no file\n"),
-        (PermissionError(13, "Permission denied", "/x"), 2, "Error: Permission denied: '/x'."),
-        (OSError(28, "No space left on device"), 2, "Error: [Errno 28] No space left"),
+        (PermissionError(13, "Permission denied", "/x"), 2, "Error: '/x' cannot be used (Perm"),
+        (OSError(28, "No space left on device"), 2, "the disk is full: free some space"),
+        (TimeoutError(110, "Timed out", "/x"), 2, "Error: Timed out: '/x'."),
         (KeyError("X is not in the mmseg::model registry."), 2, "Error: X is not in"),
-        (SyntaxError("invalid", ("c.py", 3, 1, "x")), 2, "Error: c.py, line 3: invalid"),
         (_WithStatusError("does not fit"), 1, "Error: does not fit"),
         (KeyboardInterrupt(), 130, "Stopped."),
     ],
@@ -86,6 +86,14 @@ def test_our_own_bugs_keep_their_traceback():
         main_guard(lambda: {}["x"])
     with pytest.raises(ZeroDivisionError):
         main_guard(lambda: 1 / 0)
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        main_guard(lambda: _fail(RuntimeError("The size of tensor a must match")))
+    with pytest.raises(SyntaxError):
+        main_guard(lambda: _fail(SyntaxError("of this package")))
+
+
+def _fail(error):
+    raise error
 
 
 def test_debug_shows_the_traceback(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from afa.utils import files
-from afa.utils.files import safe_join, write_bytes, write_json, write_text
+from afa.utils.files import read_json, safe_join, write_bytes, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -79,3 +79,18 @@ def test_ids_inside_the_folder(tmp_path, image_id):
 def test_ids_that_leave_the_folder_are_refused(tmp_path, image_id):
     with pytest.raises(ValueError, match="is no name inside a folder"):
         safe_join(tmp_path, image_id, ".png")
+
+
+def test_json_from_anywhere(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": [1, "x"]}')
+    assert read_json(path) == {"a": [1, "x"]}
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(path)
+    for broken in (b"", b"{", b"\xff\xfe\x00", b"[" + b"9" * 5000 + b"]"):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError):
+            read_json(path)
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "no.json")

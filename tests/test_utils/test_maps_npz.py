@@ -1,5 +1,6 @@
 import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -96,3 +97,19 @@ def test_a_file_with_pickled_objects_runs_nothing(tmp_path):
     for name in ("a.npz", "b.npz"):
         with pytest.raises(ValueError, match="holds no maps"):
             read_maps(tmp_path / name)
+
+
+def test_a_header_that_claims_too_much_and_an_array_alone(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("classes", "maps", "size"):
+            buffer = io.BytesIO()
+            header = dict(descr="|u1", fortran_order=False, shape=(10**15,))
+            np.lib.format.write_array_header_1_0(buffer, header)
+            file.writestr(f"{name}.npy", buffer.getvalue())
+    with pytest.raises(ValueError, match="holds no maps, or is broken"):
+        read_maps(path)
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match="holds no maps, or is broken"):
+        read_maps(path)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from afa.utils.files import write_json
+from afa.utils.files import read_json, write_json
 
 RECORD_FILE = "coco14.json"
 _VERSION = 1  # raise when the same annotations give other pixels
@@ -30,10 +29,10 @@ def read_record(out: str | Path) -> dict[str, dict]:
     """
     path = Path(out) / RECORD_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         content = None
     splits = content.get("splits") if isinstance(content, dict) else None
     if not isinstance(splits, dict) or not all(isinstance(item, dict) for item in splits.values()):

@@ -9,6 +9,8 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmseg.registry import TRANSFORMS
 
+from afa.datasets.transforms.mask_size import check_mask_sizes
+
 # Mean of ImageNet in BGR: mmcv loads images as BGR, and the preprocessor turns them later.
 IMAGENET_MEAN_BGR = (103.53, 116.28, 123.675)
 
@@ -61,7 +63,11 @@ class RandomCropPad(BaseTransform):
 
         Returns:
             The results with cropped arrays, ``img_shape``, ``pad_shape`` and ``img_box``.
+
+        Raises:
+            ValueError: If a mask has another size than its photo.
         """
+        check_mask_sizes(results)
         offsets = self._random_offsets(results["img"].shape[:2])
         results["img"], box = self._cut(results["img"], offsets, self.pad_val)
         for key in results.get("seg_fields", []):

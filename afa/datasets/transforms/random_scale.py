@@ -8,6 +8,8 @@ from mmcv.transforms.utils import cache_randomness
 from mmseg.datasets.transforms import Resize
 from mmseg.registry import TRANSFORMS
 
+from afa.datasets.transforms.mask_size import check_mask_sizes
+
 
 @TRANSFORMS.register_module()
 class RandomScale(BaseTransform):
@@ -21,7 +23,7 @@ class RandomScale(BaseTransform):
     """
 
     def __init__(self, ratio_range: tuple[float, float]) -> None:
-        low, high = ratio_range
+        low, high = ratio_range if len(ratio_range) == 2 else (0, 0)
         if not 0 < low <= high:
             raise ValueError(f"ratio_range must be 0 < low <= high, got {tuple(ratio_range)}.")
         self.ratio_range = (float(low), float(high))
@@ -38,7 +40,11 @@ class RandomScale(BaseTransform):
 
         Returns:
             The results with resized arrays, ``img_shape``, ``scale`` and ``scale_factor``.
+
+        Raises:
+            ValueError: If a mask has another size than its photo.
         """
+        check_mask_sizes(results)
         ratio = self._random_ratio()
         height, width = results["img"].shape[:2]
         # keep_ratio=False: the factor is one for both sides, each rounded once as mmcv does.

@@ -6,6 +6,8 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import Resize
 from mmseg.registry import TRANSFORMS
 
+from afa.datasets.transforms.mask_size import check_mask_sizes
+
 
 @TRANSFORMS.register_module()
 class ResizeToFit(BaseTransform):
@@ -33,7 +35,11 @@ class ResizeToFit(BaseTransform):
 
         Returns:
             The results with resized arrays, ``img_shape``, ``scale`` and ``scale_factor``.
+
+        Raises:
+            ValueError: If a mask has another size than its photo.
         """
+        check_mask_sizes(results)
         height, width = results["img"].shape[:2]
         # As mmcv: the long side of the box bounds the long side of the image, short bounds short.
         ratio = min(max(self.scale) / max(height, width), min(self.scale) / min(height, width))

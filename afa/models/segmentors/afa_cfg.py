@@ -3,9 +3,10 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from afa.models.segmentors.write_result import SEG_LOGITS
+from afa.utils.value_types import wrong_type
 
 PROPAGATIONS = (None, "attention", "affinity")
 AFF_LABELS = ("pseudo", "propagated")
@@ -25,15 +26,19 @@ def from_cfg(cls: type[T], cfg: dict[str, Any] | None, name: str) -> T:
         The settings.
 
     Raises:
-        ValueError: naming an unknown key and the nearest right one.
+        ValueError: naming an unknown key and the nearest right one, or a value of a wrong type.
     """
     cfg = dict(cfg or {})
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-    for key in cfg:
+    hints = get_type_hints(cls)
+    for key, value in cfg.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise ValueError(f"{name} has no entry {key!r}: {hint}")
+        wanted = wrong_type(value, hints[key])
+        if wanted is not None:
+            raise ValueError(f"{name}.{key} must be {wanted}, got {value!r}")
     return cls(**cfg)
 
 

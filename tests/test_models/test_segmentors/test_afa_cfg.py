@@ -76,3 +76,18 @@ def test_wrong_test_settings(name):
 def test_wrong_settings_of_what_testing_adds(values, text):
     with pytest.raises(ValueError, match=text):
         AFATestCfg(**values)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "text"),
+    [
+        (dict(radius="far"), "model.train_cfg.radius must be a whole number, got 'far'"),
+        (dict(radius=2.5), "model.train_cfg.radius must be a whole number, got 2.5"),
+        (dict(cam_scales=1.0), "model.train_cfg.cam_scales must be a list, got 1.0"),
+        (dict(propagation=3), "model.train_cfg.propagation must be a text or None, got 3"),
+    ],
+)
+def test_wrong_types_are_named(cfg, text):
+    with pytest.raises(ValueError) as error:
+        from_cfg(AFATrainCfg, cfg, "model.train_cfg")
+    assert text in str(error.value)

@@ -1,0 +1,95 @@
+"""Compare the values of a config with what a signature says that they are."""
+
+import inspect
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+_NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
+_SEQUENCES = (list, tuple, Sequence, Iterable)
+_MAPPINGS = (dict, Mapping)
+
+
+def wrong_type(value: Any, hint: Any) -> str | None:
+    """Say what a value ought to be, if it is surely something else.
+
+    Args:
+        value: A value of a config.
+        hint: The type that an annotation gives; with types other than numbers, texts, lists and
+            dicts in it, everything is right, and so is None, which stands for "not given".
+
+    Returns:
+        Such as ``'a number or None'``; None if the value may be right.
+    """
+    members = _members(hint)
+    if value is None or not members or not isinstance(value, (Real, str, list, tuple, Mapping)):
+        return None
+    if any(_fits(value, member) for member in members):
+        return None
+    return " or ".join(dict.fromkeys(_name(member) for member in members))
+
+
+def _members(hint: Any) -> list[Any]:
+    """Take a union apart; empty where a member is of a kind that is not judged."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    bare = [get_origin(kind) or kind for kind in kinds]
+    judged = (*_NAMES, *_SEQUENCES, *_MAPPINGS, type(None))
+    return bare if all(kind in judged for kind in bare) and Literal not in bare else []
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind in (int, float, bool):
+        return isinstance(value, Real) and (kind is not int or float(value).is_integer())
+    if kind is str:
+        return isinstance(value, str)
+    if kind in _SEQUENCES:
+        return isinstance(value, (list, tuple))
+    return isinstance(value, Mapping) if kind in _MAPPINGS else value is None
+
+
+def _name(kind: Any) -> str:
+    if kind in _NAMES:
+        return _NAMES[kind]
+    if kind in _SEQUENCES:
+        return "a list"
+    return "a dict" if kind in _MAPPINGS else "None"
+
+
+def wrong_arguments(component: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name the arguments of a component that are surely of the wrong type.
+
+    Others' annotations are not always true: of their components only texts in the place of
+    numbers are named.
+
+    Args:
+        component: A class or function.
+        values: Its arguments; unknown ones are not judged.
+
+    Yields:
+        Argument, and what it ought to be.
+    """
+    ours = str(getattr(component, "__module__", "")).startswith("afa.")
+    for name, hint in _hints(component).items():
+        if name in values and (ours or isinstance(values[name], str)):
+            wanted = wrong_type(values[name], hint)
+            if wanted is not None:
+                yield name, wanted
+
+
+def _hints(component: Any) -> dict[str, Any]:
+    """Collect the annotated types of the arguments, those of parents behind ``**kwargs`` too."""
+    functions = [component]
+    if inspect.isclass(component):
+        functions = [vars(cls)["__init__"] for cls in component.__mro__ if "__init__" in vars(cls)]
+    hints: dict[str, Any] = {}
+    for function in functions:
+        try:
+            found = get_type_hints(function)
+        except (NameError, TypeError, AttributeError):  # names that only a type checker imports
+            found = {}
+        hints = {**found, **hints}
+        parameters = inspect.signature(function).parameters.values()
+        if not any(param.kind is inspect.Parameter.VAR_KEYWORD for param in parameters):
+            break
+    return hints

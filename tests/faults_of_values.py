@@ -1,0 +1,108 @@
+"""Values in configs and options that are of a wrong type or cannot be."""
+
+import sys
+
+from toy_faults import Fault, option
+
+FAULTS = [
+    Fault("model a number", "train", "model must be a dict, got int 3", option("model=3")),
+    Fault("loader a number", "train", "train_dataloader", option("train_dataloader=3")),
+    Fault(
+        "pipeline a text",
+        "train",
+        "pipeline",
+        option("train_dataloader.dataset.pipeline=LoadPhoto"),
+    ),
+    Fault(
+        "crop 0",
+        "train",
+        "crop_size must be a positive integer",
+        option("train_dataloader.dataset.pipeline.3.crop_size=0"),
+    ),
+    Fault(
+        "crop of one side",
+        "train",
+        "crop_size must be",
+        option("train_dataloader.dataset.pipeline.3.crop_size=[32]"),
+    ),
+    Fault(
+        "scale turned",
+        "train",
+        "ratio_range must be 0 < low <= high",
+        option("train_dataloader.dataset.pipeline.2.ratio_range=[2.0,1.0]"),
+    ),
+    Fault(
+        "radius -1",
+        "train_afa",
+        "radius must be 0 or more tokens, got -1",
+        option("model.train_cfg.radius=-1"),
+    ),
+    Fault("radius text", "train_afa", "radius", option("model.train_cfg.radius=far")),
+    Fault(
+        "thresholds crossed",
+        "train_afa",
+        "bkg_thr_low (0.6) must not be above bkg_thr_high (0.55)",
+        option("model.train_cfg.bkg_thr_low=0.6"),
+    ),
+    Fault(
+        "threshold above 1",
+        "train_afa",
+        "bkg_thr_high must be between 0 and 1, got 1.5",
+        option("model.train_cfg.bkg_thr_high=1.5"),
+    ),
+    Fault("no scales", "train_afa", "cam_scales", option("model.train_cfg.cam_scales=[]")),
+    Fault("scales a number", "train_afa", "cam_scales", option("model.train_cfg.cam_scales=1.0")),
+    Fault(
+        "propagation unknown",
+        "train_afa",
+        "propagation must be one of",
+        option("model.train_cfg.propagation=atention"),
+    ),
+    Fault(
+        "phases crossed",
+        "train_afa",
+        "0 <= cls_iters <= pseudo_iters",
+        option("custom_hooks.1.cls_iters=5"),
+    ),
+    Fault("PAR dilations", "train_afa", "dilations", option("model.refiner.dilations=2")),
+    Fault(
+        "pooling unknown", "train", "pooling must be one of", option("model.cls_head.pooling=mean")
+    ),
+    Fault(
+        "classes of the head",
+        "train",
+        "model.cls_head: num_classes is 9, but",
+        option("model.cls_head.num_classes=9"),
+    ),
+    Fault("batch 0", "train", "batch_size", option("train_dataloader.batch_size=0")),
+    Fault("batch text", "train", "batch_size", option("train_dataloader.batch_size=many")),
+    Fault("iterations 0", "train", "max_iters", option("train_cfg.max_iters=0")),
+    Fault("iterations text", "train", "max_iters", option("train_cfg.max_iters=many")),
+    Fault("iterations a fraction", "train", "max_iters", option("train_cfg.max_iters=2.5")),
+    Fault("save every 0", "train", "interval", option("default_hooks.checkpoint.interval=0")),
+    Fault("log every text", "train", "interval", option("default_hooks.logger.interval=often")),
+    Fault("rate text", "train", "lr", option("optim_wrapper.optimizer.lr=fast")),
+    Fault("rate -1", "train", "-1", option("optim_wrapper.optimizer.lr=-1")),
+    Fault(
+        "schedule turned",
+        "train",
+        "end should be larger than begin",
+        option("param_scheduler.0.begin=9"),
+    ),
+    Fault("seed text", "train", "seed", option("randomness.seed=dice")),
+    Fault("log level", "train", "LOUD", option("log_level=LOUD")),
+    Fault("work dir a number", "train.py cam.py", "work_dir", option("work_dir=3")),
+    Fault(
+        "start method", "train", "mp_start_method", option("env_cfg.mp_cfg.mp_start_method=spoon")
+    ),
+    Fault("launcher", "train", "start the tool with torchrun", "--launcher pytorch"),
+    Fault("device unknown", "predict", "The device must be 'cpu'", "--device gpu"),
+    Fault("scores crossed", "pseudo_labels", "0.2", "--ignore-thr 0.2 0.6"),
+    Fault("exponents crossed", "affinity_labels", "LOW and HIGH, got 6 and 2", "--alphas 6 2"),
+    Fault("exponent 0", "random_walk", "must be above 0, got 0", "--alpha 0"),
+    Fault("sub-categories 0", "sub_categories", "0", "--num-sub 0"),
+    Fault("processes -1", "run_pipeline", "-1", "--num-processes -1"),
+]
+
+if __name__ == "__main__":
+    sys.exit("faults_of_values is imported by the tests.")
