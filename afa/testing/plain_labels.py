@@ -100,8 +100,8 @@ def plain_pseudo_label(
             background = torch.full_like(cam[:1], score)
             masks = torch.cat([background, cam[present]]).softmax(dim=0)[None]
             if transitions is not None:
-                masks = _walk(masks, transitions[i], grid)
-            masks = _refine(model.refiner, images[i : i + 1], masks)
+                masks = walk_masks(masks, transitions[i], grid)
+            masks = plain_refine(model.refiner, images[i : i + 1], masks)
             masks = F.interpolate(masks, cams.shape[2:], mode="bilinear", align_corners=False)
             scored.append(names[masks[0].argmax(dim=0)])
         high, low = scored
@@ -109,13 +109,15 @@ def plain_pseudo_label(
     return torch.stack(made)
 
 
-def _walk(masks: Tensor, transition: Tensor, grid: tuple[int, int] | None) -> Tensor:
+def walk_masks(masks: Tensor, transition: Tensor, grid: tuple[int, int] | None) -> Tensor:
+    """Resize masks (1, M, H, W) to the token grid and apply a transition matrix (N, N) to them."""
     tokens = F.interpolate(masks, size=grid, mode="bilinear", align_corners=False)
     walked = tokens.flatten(2) @ transition.t()
     return walked.view_as(tokens)
 
 
-def _refine(par: Any, images: Tensor, masks: Tensor) -> Tensor:
+def plain_refine(par: Any, images: Tensor, masks: Tensor) -> Tensor:
+    """Refine one set of masks (1, M, h, w) with the settings of a :class:`PAR`."""
     masks = F.interpolate(masks, images.shape[2:], mode="bilinear", align_corners=True)
     settings = (par.num_iters, par.dilations, par.color_scale, par.pos_weight)
     return plain_par(images, masks, *settings)

@@ -1,0 +1,148 @@
+"""How cost grows: a step over crop, classes and batch; images per second of the whole training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from afa.apis.benchmark_measure import peak_memory, spread, take_turns
+from afa.apis.benchmark_model import Setup, build_setup
+from afa.apis.benchmark_options import BenchmarkOptions
+from afa.apis.benchmark_parts import par_case, step_case
+from afa.models.utils import present_classes
+
+CROPS, CLASSES, BATCHES = (160, 224, 320, 448), (21, 81), (1, 2, 4)
+ARCHS, GPU_BATCHES, GPU_CROP = ("b0", "b1", "b2"), (4, 8, 16), 512
+# 20,000 iterations of the VOC recipe by phase.
+RECIPE = dict(cls=2000, pseudo=4000, propagated=14000)
+
+
+def measure_scaling(options: BenchmarkOptions, limits: dict[str, float]) -> dict[str, Any]:
+    """Measure step and PAR over crop, number of classes and batch, one varied at a time.
+
+    Args:
+        options: device, config and type of numbers; its sizes are the ones that stay.
+        limits: of the machine, not used.
+
+    Returns:
+        ``rows``: what was varied, its value, seconds of a step and of PAR, peak MiB of a step.
+    """
+    del limits
+    rows = []
+    base: dict[str, Any] = dict(crop=options.crop, batch=options.batch)
+    for name, values in dict(crop=CROPS, num_classes=CLASSES, batch=BATCHES).items():
+        for value in values:
+            setup = _setup(options, **{**base, name: value})
+            step, par = step_case(setup).ours, par_case(setup).ours
+            step_s, par_s = take_turns([step, par], options.device, 6.0, most=3)
+            rows.append(
+                dict(
+                    name=name,
+                    value=value,
+                    step=spread(step_s)["median"],
+                    par=spread(par_s)["median"],
+                    memory=peak_memory(step, options.device),
+                )
+            )
+            print(f"  {name} {value}: {rows[-1]['step']:.3f} s", flush=True)
+    return dict(title="Scaling", rows=rows, notes=base)
+
+
+def _setup(options: BenchmarkOptions, **sizes: Any) -> Setup:
+    dtype = getattr(torch, options.dtype)
+    return build_setup(options.config, device=options.device, dtype=dtype, **sizes)
+
+
+def measure_throughput(options: BenchmarkOptions) -> dict[str, Any]:
+    """Measure training at crop 512: images per second and memory by size, batch and precision.
+
+    Args:
+        options: device and config; on CPU nothing but its own size and batch is measured.
+
+    Returns:
+        ``rows``: architecture, batch, mode, images per second, peak MiB, the share of the step in
+        each piece, and the projected hours of the 20,000 iterations of the VOC recipe; ``error``
+        instead where the memory does not suffice.
+    """
+    on_gpu = options.device.startswith("cuda")
+    modes = ("float32", "tf32", "bfloat16", "bfloat16 compiled") if on_gpu else (options.dtype,)
+    crop, batches = (GPU_CROP, GPU_BATCHES) if on_gpu else (options.crop, (options.batch,))
+    rows: list[dict[str, Any]] = []
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        for arch in ARCHS if on_gpu else (None,):
+            for batch in batches:
+                for mode in modes:
+                    row: dict[str, Any] = dict(arch=arch, batch=batch, mode=mode, crop=crop)
+                    rows.append({**row, **_throughput(options, row)})
+                    print(f"  {rows[-1]}", flush=True)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    return dict(title="Training", rows=rows)
+
+
+def _throughput(options: BenchmarkOptions, row: dict[str, Any]) -> dict[str, Any]:
+    mode = row["mode"]
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode == "tf32"
+    dtype = torch.bfloat16 if mode.startswith("bfloat16") else torch.float32
+    try:
+        setup = build_setup(
+            options.config, row["crop"], row["batch"], options.device, dtype, row["arch"],
+            compiled=mode.endswith("compiled"),
+        )  # fmt: skip
+        return _phases_and_shares(setup)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return dict(error="out of memory")
+
+
+def _phases_and_shares(setup: Setup) -> dict[str, Any]:
+    """Time a step of each phase, and the pieces of one of the last."""
+    step = step_case(setup).ours
+    seconds = {}
+    for phase in RECIPE:
+        setup.model.set_phase(phase)
+        seconds[phase] = spread(take_turns([step], setup.device, 6.0)[0])["median"]
+    memory = peak_memory(step, setup.device)
+    pieces = {name: _median(func, setup.device) for name, func in step_pieces(setup).items()}
+    total = seconds["propagated"]
+    pieces["losses, backward pass, optimizer"] = max(0.0, total - sum(pieces.values()))
+    return dict(
+        step=total,
+        images_per_second=len(setup.inputs) / total,
+        memory=memory,
+        shares={name: value / total for name, value in pieces.items()},
+        recipe_hours=sum(RECIPE[phase] * value for phase, value in seconds.items()) / 3600,
+    )
+
+
+def _median(func: Callable[[], Any], device: str) -> float:
+    return spread(take_turns([func], device, 6.0, most=5)[0])["median"]
+
+
+def step_pieces(setup: Setup) -> dict[str, Callable[[], Any]]:
+    """What a step of the last phase computes before its losses, piece by piece.
+
+    Args:
+        setup: model and batch.
+
+    Returns:
+        Name to a function that computes the piece.
+    """
+    model, inputs = setup.model, setup.inputs
+    class_idx = present_classes(setup.labels)
+
+    def cams() -> None:
+        with torch.no_grad(), setup.autocast():
+            model.compute_cams(inputs, class_idx, with_affinity=True)
+
+    def forward() -> None:
+        with setup.autocast():
+            feats, attention = model._features(inputs)
+            model.decode_head(feats)
+            if attention is not None:
+                model.affinity_head(attention)
+
+    return {"CAMs": cams, "PAR": par_case(setup).ours, "forward pass": forward}

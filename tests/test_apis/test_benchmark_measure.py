@@ -1,0 +1,76 @@
+import time
+
+import pytest
+import torch
+
+from afa.apis.benchmark_measure import (
+    Case,
+    count_work,
+    machine_limits,
+    measure_case,
+    peak_memory,
+    spread,
+    take_turns,
+)
+
+LIMITS = dict(bytes_per_second=1e9, flops=1e10)
+
+
+def test_take_turns_warms_up_once_and_alternates():
+    calls = []
+    times = take_turns([lambda: calls.append("a"), lambda: calls.append("b")], "cpu", 10.0, most=3)
+    assert "".join(calls) == "ab" + "ab" * 3
+    assert [len(values) for values in times] == [3, 3] and min(times[0]) > 0
+
+
+def test_take_turns_stops_when_the_budget_is_spent():
+    times = take_turns([lambda: time.sleep(0.02)], "cpu", 0.0)
+    assert len(times[0]) == 2 and min(times[0]) >= 0.02
+
+
+def test_spread_by_hand():
+    assert spread([3.0, 1.0, 2.0, 9.0]) == dict(median=2.5, low=1.0, high=9.0, runs=4)
+
+
+def test_measure_case_compares_with_the_reference_and_the_machine():
+    case = Case(
+        "sleep", lambda: time.sleep(0.02), lambda: time.sleep(0.2), (2, 3), work=(1e6, 2e7),
+        budget=0.0, notes=dict(a=1),
+    )  # fmt: skip
+    found = measure_case(case, "cpu", LIMITS)
+    assert 2 < found["ratio"] < 11 and found["target"] == [2, 3] and found["notes"] == dict(a=1)
+    assert found["floor"] == pytest.approx(0.002)  # 2e7 operations; the bytes take 0.001 s
+    assert found["above_floor"] == pytest.approx(found["ours"]["median"] / 0.002)
+    assert "memory" not in found
+
+
+def test_a_part_alone_has_no_ratio():
+    found = measure_case(Case("nothing", lambda: None, counted=False, budget=0.0), "cpu", LIMITS)
+    assert not {"ratio", "reference", "target", "floor", "memory_ratio"} & set(found)
+
+
+def test_peak_memory_sees_what_is_held_at_a_time():
+    def run():
+        torch.ones(4 * 2**20).sum()  # 16 MiB
+        torch.ones(2 * 2**20).sum()
+
+    peak = peak_memory(run, "cpu")
+    if peak is None:
+        pytest.skip("this system does not tell the peak memory")
+    assert 15 < peak < 22
+    case = Case("memory", run, lambda: torch.ones(8 * 2**20).sum(), memory=True, budget=0.0,
+                memory_target=(0.6, 0.4), counted=False)  # fmt: skip
+    found = measure_case(case, "cpu", LIMITS)
+    assert 0.4 < found["memory_ratio"] < 0.6 and found["memory_target"] == [0.6, 0.4]
+
+
+def test_count_work_by_hand():
+    a, b = torch.rand(4, 8), torch.rand(8, 2)
+    moved, operations = count_work(lambda: (a @ b).t().relu())
+    assert operations == 2 * 4 * 8 * 2 + 8 + 8
+    assert moved == 4 * ((32 + 16 + 8) + (8 + 8))  # the transposed view moves nothing
+
+
+def test_machine_limits_are_plausible():
+    limits = machine_limits("cpu", numbers=2**16, side=64, seconds=0.01)
+    assert 1e8 < limits["bytes_per_second"] < 1e13 and 1e8 < limits["flops"] < 1e14
