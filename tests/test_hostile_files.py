@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import MODELS
 from toy_faults import COMMANDS, IDS, files_in, run_tool
 
 import afa.engine  # noqa: F401  puts the safe readers in their place
@@ -44,6 +45,14 @@ def checkpoint(path, place="meta", legacy=False):
     state = torch.load("cam.pth", weights_only=True)
     state[place] = Payload()
     torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+
+
+def carrying(path, **config):
+    """Write a checkpoint whose config, read alone, wants more than parts of ours."""
+    Path("evil_module.py").write_text("import os\nos.mkdir('proof')\n")
+    state = torch.load("cam.pth", weights_only=True)
+    state["meta"]["plain_config"] = config
+    torch.save(state, path)
 
 
 def bare(path):
@@ -83,6 +92,16 @@ DOORS = {
         "model.init_cfg.checkpoint=evil.pth",
         partial(checkpoint, legacy=True),
         REFUSED,
+    ),
+    "config of a checkpoint": (
+        "test.py evil.pth --work-dir out",
+        partial(carrying, custom_imports=dict(imports=["evil_module"])),
+        "wants to import 'evil_module'",
+    ),
+    "part in a checkpoint": (
+        "predict.py evil.pth data/JPEGImages --out out",
+        partial(carrying, model=dict(type="os.mkdir", path="proof")),
+        "'os.mkdir', which is no part of afa or mmsegmentation",
     ),
     "AFA's weights": ("model_converters/afa_official.py evil.pth out/a.pth", checkpoint, REFUSED),
     "PSA's weights": ("model_converters/psa_official.py evil.pth out/a.pth", checkpoint, REFUSED),
@@ -196,14 +215,15 @@ def test_a_list_of_images_as_pickle_or_yaml(world):
     for name in ("evil.pkl", "evil.yaml"):
         (bare if name.endswith("pkl") else lambda path: Path(path).write_text(YAML))(name)
         with pytest.raises(ValueError, match="run code"):
-            DATASETS.build(dict(type="mmengine.BaseDataset", ann_file=name))
+            BaseDataset(ann_file=name)
     assert not Path("proof").exists()
 
 
 def test_files_of_earlier_stages(world):
-    Path("features").mkdir()
-    arrays("features/00000.npz")
-    assert FeatureFolder(".", IDS).prepare(dict(tool="x"), overwrite=True) == [0]  # made anew
+    features = FeatureFolder("found", IDS)
+    features.prepare(dict(tool="x"))
+    arrays("found/features/00000.npz")
+    assert features.prepare(dict(tool="x")) == [0]  # to be made anew
     arrays("counts.npz")
     assert read_counts("counts.npz", [0.5]) is None
     bare("sub.json")

@@ -122,6 +122,10 @@ def checked_config(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
                 f"{where} = {value!r}, which is no part of afa or mmsegmentation and is not looked "
                 f"for elsewhere: {_WHAT_TO_DO}."
             )
+        if key == "decode_backend" and value == "pickle":  # of mmseg's biomedical images
+            raise UnsafeConfigError(
+                f"{where} = 'pickle', which would run code of the images: {_WHAT_TO_DO}."
+            )
         if key in ("_scope_", "default_scope") and value not in _SCOPES:
             raise UnsafeConfigError(f"{where} = {value!r}, another package: {_WHAT_TO_DO}.")
     return _without_folders(kept)

@@ -6,7 +6,6 @@ The other checks, and mmengine itself, take the form for granted.
 import logging
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 # What mmengine wants all of, or none of.
@@ -20,6 +19,7 @@ _DICTS = (
     "train_dataloader", "val_dataloader", "test_dataloader", "default_hooks", "visualizer",
     "log_processor", "env_cfg", "randomness", "model_wrapper_cfg", "custom_imports",
 )  # fmt: skip
+_REAL = (int, float)
 _LISTS = ("custom_hooks",)
 _DICTS_OR_LISTS = ("param_scheduler", "val_evaluator", "test_evaluator")
 _TEXTS = ("work_dir", "load_from", "default_scope", "experiment_name", "launcher")
@@ -141,7 +141,7 @@ def _component(node: Any, path: str, hint: str = "") -> Iterator[str]:
     if isinstance(node, Mapping):
         if node.get("type") is None:
             yield f"{path} has no type: a dict(type='...', ...) says what it is."
-    elif isinstance(node, (str, Real, list, tuple)):
+    elif isinstance(node, (str, int, float, list, tuple)):
         yield f"{path} must be a dict(type='...', ...){hint}, got {_show(node)}."
 
 
@@ -175,15 +175,15 @@ def _check_numbers(cfg: Mapping[str, Any]) -> Iterator[str]:
         value = _find(cfg, path)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
+        if isinstance(value, bool) or not isinstance(value, _REAL) or not float(value).is_integer():
             yield f"{path} must be a whole number, {least} or more, got {_show(value)}."
         elif value < least:
             yield f"{path} must be {least} or more, got {value}."
     rate = _find(cfg, "optim_wrapper.optimizer.lr")
-    if rate is not None and not (isinstance(rate, Real) and rate >= 0):
+    if rate is not None and not (isinstance(rate, _REAL) and rate >= 0):
         yield f"optim_wrapper.optimizer.lr must be a number, 0 or more, got {_show(rate)}."
     interval = _find(cfg, "default_hooks.checkpoint.interval")
-    if isinstance(interval, Real) and interval != -1 and interval < 1:
+    if isinstance(interval, _REAL) and interval != -1 and interval < 1:
         yield (
             "default_hooks.checkpoint.interval must be 1 or more (or -1: save nothing in between), "
             f"got {interval}."

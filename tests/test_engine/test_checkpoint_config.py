@@ -6,6 +6,7 @@ from torch import nn
 from afa.engine.checkpoint_config import (
     UnsafeConfigError,
     checked_config,
+    find_config,
     plain_config,
     read_config,
 )
@@ -86,3 +87,23 @@ def test_a_checkpoint_without_config_says_so(tmp_path, content):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(UnsafeConfigError, match="carries no config that can be read as data"):
         read_config(tmp_path / "a.pth")
+
+
+def test_config_and_checkpoint_or_the_checkpoint_alone(tmp_path):
+    checkpoint = str(_save(tmp_path / "iter_9.pth", dict(model=dict(type="AFA"), data_root="x")))
+    cfg, found = find_config(checkpoint, None, options={"model.test_cfg": dict(cls_thr=0.3)})
+    assert (cfg.work_dir, found) == ("work_dirs/iter_9", checkpoint)
+    assert cfg.model.test_cfg.cls_thr == 0.3
+    assert find_config(checkpoint, None, work_dir="w")[0].work_dir == "w"
+    file = tmp_path / "c.py"
+    file.write_text("model = dict(type='AFA', a=1)\n")
+    cfg, found = find_config(str(file), checkpoint)
+    assert (cfg.model.a, found) == (1, checkpoint)
+    with pytest.raises(ValueError, match=r"is a config: give the checkpoint after it"):
+        find_config(str(file), None)
+
+
+def test_images_as_pickles_are_refused():
+    step = dict(type="LoadBiomedicalImageFromFile", decode_backend="pickle")
+    with pytest.raises(UnsafeConfigError, match=r"decode_backend = 'pickle', which would run code"):
+        checked_config(dict(test_pipeline=[step]), "a.pth")
