@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python python3.13 python3.12 python3.11 pytho
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test compare lint clean
+.PHONY: help setup demo test test-versions compare lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +37,9 @@ compare: setup
 	$(BIN)/python tools/run_pipeline.py configs/affinitynet/pipeline_affinitynet_mit-b0_shapes.py --work-dir $(COMPARE)/affinitynet
 	$(BIN)/python tools/run_pipeline.py configs/sccam/pipeline_sccam_mit-b0_shapes.py --work-dir $(COMPARE)/sccam
 	$(BIN)/python tools/analysis_tools/compare.py $(COMPARE)/afa $(COMPARE)/affinitynet $(COMPARE)/sccam --out $(COMPARE)
+
+test-versions:
+	$(PYTHON) tools/dev/test_versions.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -7,7 +7,11 @@ import time
 
 import cv2
 import pytest
+import torch
+from mmengine.config import Config
 from toy_predict import draw_photo, write_checkpoint, write_config
+
+from afa.engine.checkpoint_config import plain_config
 
 
 @pytest.fixture
@@ -62,6 +66,23 @@ def test_folder_and_second_run(run, toy, tmp_path):
     assert status == 0 and "Predicted 0 photos" in said and "3 were there already" in said
     status, said, _ = run(*args, "--overwrite")
     assert status == 0 and "Predicted 3 photos" in said
+
+
+def test_a_checkpoint_that_carries_its_config_is_enough(run, toy, tmp_path):
+    config, checkpoint = toy
+    photo = tmp_path / "photos/a.jpg"
+    args = (photo, "--out", tmp_path / "out", "--device", "cpu")
+    status, _, error = run(checkpoint, *args)
+    assert status == 2 and "carries no config" in error and "CONFIG CHECKPOINT" in error
+    state = torch.load(checkpoint, weights_only=True)
+    state["meta"]["plain_config"] = plain_config(Config.fromfile(config))
+    torch.save(state, checkpoint)
+    status, said, error = run(checkpoint, *args)
+    assert status == 0 and "Predicted 1 photos" in said, error
+    status, said, _ = run(*toy, *args)  # the same prediction: nothing is to be done
+    assert status == 0 and "1 were there already" in said
+    status, _, error = run(checkpoint)
+    assert status == 2 and "There is no photo among the arguments" in error
 
 
 def test_pattern_option_and_faults(run, toy, tmp_path):

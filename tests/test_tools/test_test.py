@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
+from afa.engine.checkpoint_config import plain_config
 from afa.utils import crf
 from afa.utils.label_png import bit_palette
 
@@ -49,6 +51,21 @@ def voc(tmp_path):
     labels = {img_id: ["bird"] for img_id in ids}
     (tmp_path / "data/image_labels.json").write_text(json.dumps(labels))
     return cfg, ids
+
+
+def test_a_checkpoint_that_carries_its_config_is_enough(repo, voc, tmp_path, monkeypatch, capfd):
+    cfg, _ = voc
+    write_checkpoint(tmp_path / "model.pth")
+    state = torch.load(tmp_path / "model.pth", weights_only=True)
+    state["meta"] = dict(plain_config=plain_config(cfg))
+    torch.save(state, tmp_path / "model.pth")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    command = ["test.py", tmp_path / "model.pth", "--work-dir", tmp_path / "alone"]
+    monkeypatch.setattr(sys, "argv", [str(arg) for arg in command])
+    runpy.run_path(str(repo / "tools/test.py"), run_name="__main__")
+    (report,) = (tmp_path / "alone").glob("*/test.json")
+    assert "seg/mIoU" in report.read_text()
+    assert not (tmp_path / "work").exists()  # where a training's results lie is its own affair
 
 
 def _check_archive(path, photos, folder):

@@ -176,6 +176,20 @@ def test_logits_stay_float32_under_autocast_and_teach_queries_and_keys(backbone)
     assert last.proj.weight.grad is None
 
 
+def test_huge_queries_and_keys_do_not_overflow_in_bfloat16(backbone):
+    attn_layers = [block.attn for block in backbone.block4]
+    with torch.no_grad():
+        for layer in attn_layers:
+            layer.q.weight.mul_(1e6)
+            layer.kv.weight.mul_(1e6)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        feats, attn = backbone(torch.randn(1, 3, 32, 32), with_attn=True)
+        fused = backbone(torch.randn(1, 3, 32, 32))
+    assert attn.abs().max() > 1e8  # half precision ends at 65504
+    assert torch.isfinite(attn).all()
+    assert all(torch.isfinite(feat).all() for feat in (*feats, *fused))
+
+
 def test_drop_path_keeps_or_scales_whole_samples():
     x = torch.ones(1000, 2, 3)
     out = drop_path(x, 0.25)

@@ -1,0 +1,67 @@
+import json
+import sys
+
+import pytest
+import torch
+from toy_predict import CLASSES, write_checkpoint, write_config
+
+from afa.apis import export, init_model
+from afa.apis.export import SegmentationPath, onnx_difference, write_onnx, write_safetensors
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    return init_model(write_config(folder), write_checkpoint(folder), "cpu")
+
+
+def test_path_takes_rgb_of_0_to_255(model):
+    images = 255 * torch.rand(1, 3, 40, 48)
+    flipped = list(images.flip(1).to(torch.uint8))  # the model's own way begins with BGR
+    data = model.data_preprocessor(dict(inputs=flipped, data_samples=None), False)
+    with torch.no_grad():
+        wanted = model.encode_decode(data["inputs"], [{}])
+        got = SegmentationPath(model)(images.to(torch.uint8).float())
+    assert got.shape == (1, len(CLASSES), 40, 48)
+    torch.testing.assert_close(got, wanted)
+
+
+def test_safetensors_hold_the_weights_and_the_names_of_the_classes(model, tmp_path):
+    safetensors = pytest.importorskip("safetensors")
+    write_safetensors(model, tmp_path / "a/w.safetensors")
+    with safetensors.safe_open(tmp_path / "a/w.safetensors", "pt") as file:
+        assert set(file.keys()) == set(model.state_dict())
+        for name, value in model.state_dict().items():
+            assert torch.equal(file.get_tensor(name), value), name
+        assert json.loads(file.metadata()["classes"]) == list(CLASSES)
+        assert "torch" in json.loads(file.metadata()["versions"])
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["w.safetensors"]
+
+
+def test_onnx_gives_the_logits_of_torch_at_any_size(model, tmp_path, monkeypatch):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "a.onnx"
+    assert write_onnx(model, path) <= export.TOLERANCE
+    assert onnx_difference(SegmentationPath(model), path, [(33, 70), (128, 32)]) <= 1e-4
+    metadata = {prop.key: prop.value for prop in onnx.load(str(path)).metadata_props}
+    assert json.loads(metadata["classes"]) == list(CLASSES)
+    # A file that computes something else is not written.
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(ValueError, match="gives other logits than torch"):
+        write_onnx(model, tmp_path / "b.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("write", "missing"), [(write_onnx, "onnx"), (write_safetensors, "safetensors.torch")]
+)
+def test_a_missing_package_is_named(model, tmp_path, monkeypatch, write, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ValueError, match=r"is not installed: pip install -e \.\[export\]"):
+        write(model, tmp_path / "x")
+
+
+def test_a_model_without_segmentation_is_refused():
+    with pytest.raises(ValueError, match="Linear has no segmentation to export"):
+        SegmentationPath(torch.nn.Linear(1, 1))
