@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, METRICS
 from mmseg.structures import SegDataSample
@@ -29,7 +30,7 @@ from afa.utils.ordered_pool import OrderedPool
 from afa.utils.photo import read_photo
 
 RECIPE = "configs/afa/afa_mit-b1_2xb2-20k_voc12aug-512x512.py"
-FIELDS = ("pred_cam", "pred_par", "pred_propagated", "pred_sem_seg")
+FIELDS = ("pred_label", "pred_cam", "pred_par", "pred_propagated", "pred_sem_seg")
 
 
 def build_set(data_root: str, split: str = "val") -> Any:
@@ -42,8 +43,10 @@ def build_set(data_root: str, split: str = "val") -> Any:
     Returns:
         The data set.
     """
-    import afa.datasets  # noqa: F401  registers it
+    import afa.datasets
+    import afa.evaluation  # noqa: F401  registers both
 
+    init_default_scope("mmseg")
     cfg = load_config(str(ROOT / RECIPE), options={"data_root": str(Path(data_root).resolve())})
     loader = cfg.val_dataloader if split == "val" else cfg.train_dataloader
     return DATASETS.build(loader.dataset)
@@ -151,7 +154,7 @@ def validation_case(setup: Setup, data_root: str, num_photos: int) -> Case:
                 metric.process({}, [sample.to_dict() for sample in results])
 
     def plain() -> None:
-        for field in ("pred_label", *FIELDS):
+        for field in FIELDS:
             metric = _metric(field, dataset)
             for index in range(num_photos):
                 data = pseudo_collate([dataset[index]])
@@ -182,7 +185,8 @@ def validation_case(setup: Setup, data_root: str, num_photos: int) -> Case:
 
 
 def _metric(field: str, dataset: Any) -> Any:
-    metric = METRICS.build(dict(type="WSSSIoUMetric", field=field, prefix=field))
+    kind = dict(type="WSSSIoUMetric", field=field)
+    metric = METRICS.build(dict(type="MultiLabelMetric") if field == "pred_label" else kind)
     metric.dataset_meta = dataset.metainfo
     return metric
 
