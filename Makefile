@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo    set up, then train and test AFA on the built-in Shapes data set (work_dirs/demo)"
 	@echo "make test    set up, then run the tests"
+	@echo "make test-versions   run the tests with every supported Python and torch (hours)"
 	@echo "make compare set up, then AFA, AffinityNet and SC-CAM on Shapes, side by side (work_dirs/compare)"
 	@echo "make setup   only make the environment ($(VENV))"
 	@echo "make lint    ruff and mypy"

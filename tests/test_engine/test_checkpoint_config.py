@@ -107,3 +107,15 @@ def test_images_as_pickles_are_refused():
     step = dict(type="LoadBiomedicalImageFromFile", decode_backend="pickle")
     with pytest.raises(UnsafeConfigError, match=r"decode_backend = 'pickle', which would run code"):
         checked_config(dict(test_pipeline=[step]), "a.pth")
+
+
+@pytest.mark.parametrize("folder", ["afa", "affinitynet", "sccam"])
+def test_every_part_of_our_configs_may_come_from_a_checkpoint(repo, folder):
+    files = sorted((repo / "configs" / folder).glob("*shapes*.py"))
+    assert files
+    for file in files:
+        cfg = Config.fromfile(file)
+        if cfg.get("model"):
+            checked = checked_config(plain_config(cfg), file.name)
+            assert checked["model"] == cfg.model.to_dict(), file.name
+            assert "test_dataloader" in checked or "test_dataloader" not in cfg
