@@ -158,7 +158,8 @@ def test_initial_weights(world, kind):
     for file, write in {"a.pth": checkpoint, "b.params": bare, "c.safetensors": bare}.items():
         write(file)
         init_cfg = dict(type="Pretrained", checkpoint=file)
-        with torch.device("meta"):
+        # Those with a reader of their own read before they touch their weights.
+        with torch.device("cpu" if kind in ("ResNetV1c", "ToyLevels") else "meta"):
             module = MODELS.build(dict(type=kind, init_cfg=init_cfg, **BACKBONES[kind]))
         with pytest.raises(ValueError, match=file):
             module.init_weights()

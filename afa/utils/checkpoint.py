@@ -6,6 +6,7 @@ through the restricted reader of torch (`weights_only=True`), which calls only w
 
 import os
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def load_state(path: str | os.PathLike) -> object:
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
     try:
-        with torch.serialization.safe_globals(_safe_globals()):
+        with torch.serialization.safe_globals(_safe_globals()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd pickles: they are read, or refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:
         raise ValueError(

@@ -18,7 +18,7 @@ _ADVICE = {
     errno.EMFILE: "the process has too many files open: lower num_workers, or raise `ulimit -n`",
     errno.EISDIR: "a file is wanted, and this is a folder: give another path",
     errno.ENOTDIR: "a folder is wanted, and a part of this path is a file: give another path",
-    errno.EEXIST: "a folder is wanted, and this is a file: give another path",
+    errno.EEXIST: "a file of this name is there already: give another path",
 }
 _ADVICE[errno.EPERM] = _ADVICE[errno.EACCES]
 

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -68,6 +69,18 @@ def test_two_processes_on_cpu(repo, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "work/iter_6.pth").is_file()
     assert "toy/accuracy" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["dist_train", "dist_test"])
+def test_a_port_that_is_taken_is_one_sentence(repo, name):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        script = repo / "tools" / f"{name}.sh"
+        done = _run(repo, "bash", script, "c.py", "2", "2", env=dict(PORT=port))
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"Error: port {port} is taken, perhaps by another run: choose")
 
 
 @pytest.mark.parametrize("name", ["dist_train", "dist_test", "slurm_train", "slurm_test"])
