@@ -24,7 +24,13 @@ from afa.engine.config import load_config
 from afa.models.utils import present_classes, resize_images, soft_masks
 from afa.models.utils.possible_labels import possible_labels
 from afa.testing.plain_encoder import plain_encode
-from afa.testing.plain_labels import plain_cams, plain_refine, plain_walk, walk_masks
+from afa.testing.plain_labels import (
+    plain_cams,
+    plain_refine,
+    plain_seg_logits,
+    plain_walk,
+    walk_masks,
+)
 from afa.utils.crf import check_crf, crf_of_logits
 from afa.utils.ordered_pool import OrderedPool
 from afa.utils.photo import read_photo
@@ -196,7 +202,7 @@ def _plain_result(model: Any, batch: dict, field: str) -> SegDataSample:
     inputs, sample = batch["inputs"], batch["data_samples"][0]
     size = sample.ori_shape
     feats, _ = plain_encode(model.backbone, inputs, False)
-    seg = model.decode_head(feats)
+    seg = plain_seg_logits(model, feats)
     if field == "pred_label":
         sample.set_data(dict(pred_label=model.cls_head(feats[-1]).sigmoid()[0]))
         return sample

@@ -7,7 +7,12 @@ import_mmseg_quietly()
 from afa.models.affinity_heads import AttentionAffinityHead, FeatureAffinityHead  # noqa: E402
 from afa.models.backbones import MiTAttn, ResNet38, VGG16LargeFOV  # noqa: E402
 from afa.models.cls_heads import CAMHead, SubCategoryHead  # noqa: E402
-from afa.models.decode_heads import DeepLabV2Head, LargeFOVHead, ResNet38SegHead  # noqa: E402
+from afa.models.decode_heads import (  # noqa: E402
+    DeepLabV2Head,
+    LargeFOVHead,
+    LeanSegformerHead,
+    ResNet38SegHead,
+)
 from afa.models.losses import (  # noqa: E402
     AffinityLoss,
     BalancedCrossEntropyLoss,
@@ -37,6 +42,7 @@ __all__ = [
     "DenseEnergyLoss",
     "FeatureAffinityHead",
     "LargeFOVHead",
+    "LeanSegformerHead",
     "MiTAttn",
     "MultiScaleTTA",
     "PairAffinityLoss",

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmseg.models.decode_heads import SegformerHead
 from torch import Tensor
 
 from afa.models.utils import resize_images
@@ -36,7 +37,7 @@ def plain_cams(
     for scale in model.train_cfg.cam_scales:
         scaled = resize_images(inputs, scale)
         feats, attn = plain_encode(model.backbone, torch.cat([scaled, scaled.flip(3)]), False)
-        model.decode_head(feats)
+        plain_seg_logits(model, feats)
         logits = F.conv2d(feats[-1], model.cls_head.classifier.weight)
         plain, mirrored = logits.chunk(2)
         maps = torch.maximum(plain, mirrored.flip(3)).relu()
@@ -47,6 +48,11 @@ def plain_cams(
     total -= total.amin(dim=(2, 3), keepdim=True)
     total /= total.amax(dim=(2, 3), keepdim=True) + 1e-5
     return total * labels[:, :, None, None], affinities
+
+
+def plain_seg_logits(model: Any, feats: tuple[Tensor, ...]) -> Tensor:
+    """Segmentation logits of SegFormer's head as mmseg computes them."""
+    return SegformerHead.forward(model.decode_head, feats)
 
 
 def plain_affinity(model: Any, attn: Tensor) -> Tensor:

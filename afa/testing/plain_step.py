@@ -20,6 +20,7 @@ from afa.testing.plain_labels import (
     plain_affinity_loss,
     plain_cams,
     plain_pseudo_label,
+    plain_seg_logits,
     plain_walk,
 )
 
@@ -41,7 +42,7 @@ def plain_losses(
     cfg = model.train_cfg
     feats, attn = plain_encode(model.backbone, inputs)
     cls_logits = model.cls_head(feats[-1])
-    seg_logits = model.decode_head(feats)
+    seg_logits = plain_seg_logits(model, feats)
     affinity = plain_affinity(model, last_attention(model.backbone, attn))
 
     cams, affinities = plain_cams(model, inputs, labels)

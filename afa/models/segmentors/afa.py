@@ -58,7 +58,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
     Args:
         backbone: config of a backbone that hands out attention logits (:class:`MiTAttn`).
         cls_head: config of :class:`CAMHead`.
-        decode_head: config of the segmentation head, mmseg's SegformerHead.
+        decode_head: config of the segmentation head, :class:`LeanSegformerHead` or mmseg's.
         affinity_head: config of :class:`AttentionAffinityHead`; None for training without affinity.
         refiner: config of :class:`PAR`; None for labels straight from CAMs.
         loss_reg: config of :class:`DenseEnergyLoss`; None for no regulariser.
@@ -257,14 +257,15 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             feats = self.backbone(inputs)
             return dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
 
-        feats, attn = self._features(inputs)
-        losses = dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
+        # Labels first: what the passes without gradient hold is gone before the one with gradient.
         H, W = inputs.shape[2:]
         boxes = [sample.metainfo.get("img_box", (0, H, 0, W)) for sample in data_samples]
         propagate = self.phase == "propagated" and self.has_walk
         made = self.make_labels(inputs, labels, boxes, propagate=propagate)
         seg_label = made["propagated"] if propagate else made["pseudo"]
 
+        feats, attn = self._features(inputs)
+        losses = dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
         seg_logits = self.decode_head(feats)
         losses["loss_seg"] = self.decode_head.loss_decode(
             self._resize(seg_logits, (H, W)), seg_label, ignore_index=255

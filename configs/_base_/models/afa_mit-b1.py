@@ -20,7 +20,7 @@ model = dict(
     ),
     cls_head=dict(type="CAMHead", in_channels=512, num_classes=num_classes, pooling="max"),
     decode_head=dict(
-        type="SegformerHead",
+        type="LeanSegformerHead",  # mmseg's SegformerHead, same weights
         in_channels=[64, 128, 320, 512],
         in_index=[0, 1, 2, 3],
         channels=256,
