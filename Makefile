@@ -3,6 +3,7 @@ PYTHON ?= $(shell for p in python3 python python3.13 python3.12 python3.11 pytho
 	$$p -c 'import sys; raise SystemExit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help setup demo test test-versions compare lint clean
 .DEFAULT_GOAL := help
@@ -22,7 +23,9 @@ $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "afa needs Python 3.10 or newer on the PATH (or make PYTHON=/path/to/python3)."; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): a few minutes and about 6 GB the first time."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[crf,test,dev]'
+	$(PIP) -e '.[test,dev]'
+	@# There is no wheel of the dense CRF: without a compiler, or with a Python that it does not build with, go on.
+	$(PIP) -e '.[crf]' || echo "No dense CRF: pydensecrf2 did not build here (see above). Only --crf needs it."
 	@touch $@
 
 demo: setup
