@@ -29,7 +29,7 @@ def check(repo, own, monkeypatch, capsys):
     """Run the tool in this process: importing mmseg anew takes many seconds."""
 
     def run(*args, config="configs/afa/afa_mit-b0_1xb4-4k_own-512x512.py", root=own):
-        options = ["--cfg-options", f"data_root={root}"]
+        options = ["--cfg-options", f"data_root={root}"] if root else []
         argv = ["check_dataset.py", str(repo / config), *map(str, args), *options]
         monkeypatch.setattr(sys, "argv", argv)
         with pytest.raises(SystemExit) as ended:
@@ -90,7 +90,10 @@ def test_arguments_are_checked_first(check, tmp_path):
     [
         (dict(config="configs/none.py"), "There is no config file"),
         (dict(root="/nowhere"), "there is no folder '/nowhere' (data_root)"),
-        (dict(config="configs/_base_/default_runtime.py"), "no data set for train, val, test"),
+        (
+            dict(config="configs/_base_/default_runtime.py", root=None),
+            "no data set for train, val, test",
+        ),
     ],
 )
 def test_wrong_config(check, kwargs, text):

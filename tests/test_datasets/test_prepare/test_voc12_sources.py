@@ -94,9 +94,9 @@ def test_without_the_test_archive_there_is_no_test_list(voc_tree):
     [
         ("/JPEGImages/a.jpg /Mask/a.png\n", "must have one image id per line, got the line"),
         ("JPEGImages/a.jpg\n", "must hold ids such as 2007_000032, got 'JPEGImages/a.jpg'"),
-        ("../a\n", "must hold ids such as"),
-        ("..\\a\n", "must hold ids such as"),
-        ("..\n", "must hold ids such as"),
+        ("../a\n", r"no image id: The image id '\.\./a' is no name"),
+        ("..\\a\n", r"no image id: The image id .* is no name"),
+        ("..\n", r"no image id: The image id '\.\.' is no name"),
         ("a\na\n", "names the image 'a' twice"),
         ("", "is empty"),
         (None, "cannot be read"),
