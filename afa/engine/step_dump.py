@@ -20,6 +20,7 @@ from .checkpoint_check import check_checkpoint
 from .checkpoint_config import checked_config, plain_config
 
 _ELEMENT = "data element"
+_KEYS = ("iteration", "process", "losses", "batch", "random", "state_dict", "phase", "config")
 
 
 def write_step_dump(
@@ -118,6 +119,9 @@ def replay_step(path: str | Path, config: Config | None = None) -> dict[str, Any
     dump = load_state(path)
     if not isinstance(dump, dict) or dump.get("kind") != "afa step":
         raise ValueError(f"'{path}' is no step that NonFiniteHook wrote: give one of non_finite/.")
+    missing = [key for key in _KEYS if key not in dump]
+    if missing:
+        raise ValueError(f"'{path}' is a step without {', '.join(missing)}: give a whole one.")
     if config is None and not dump["config"]:
         raise ValueError(f"'{path}' carries no config: give that of the run (--config).")
     cfg = config if config is not None else _config(dump["config"], str(path))

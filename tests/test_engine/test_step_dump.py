@@ -94,3 +94,9 @@ def test_a_step_without_config_needs_one(step, tmp_path):
     with pytest.raises(ValueError, match="carries no config: give that of the run"):
         replay_step(path)
     assert set(replay_step(path, cfg)["replayed"]) == {"loss_cls", "loss_seg", "loss_aff"}
+
+
+def test_a_step_that_lacks_something_is_refused(tmp_path):
+    torch.save(dict(kind="afa step", iteration=1, losses={}), tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="is a step without process, batch, random, state_dict"):
+        replay_step(tmp_path / "x.pth")

@@ -1,7 +1,7 @@
 """Stop, or leave out a step, when a loss or a gradient is no number."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ class NonFiniteHook(Hook):
     replay_step.py`` computes the step again. Our runner adds this hook to every training. The
     gradients of fp16 (``AmpOptimWrapper``) are left to its loss scaler.
 
+    On a GPU this is the one place of an iteration where the host waits, before the update: the
+    losses that are logged come along.
+
     Args:
         max_skips: Steps that may be left out in a run, resumed parts included; the next one stops
             it. 0 stops at the first.
@@ -53,7 +56,9 @@ class NonFiniteHook(Hook):
         self.check_gradients = check_gradients
         self._batch: Any = None
         self._random: dict[str, Any] = {}
-        self._losses: dict[str, float] = {}
+        self._losses: dict[str, Any] = {}
+        self._log_vars: dict[str, Any] = {}
+        self._total: torch.Tensor | None = None  # loss that is looked at together with gradients
         self._replaced: list[tuple[Any, str]] = []
         self._is_mine = False  # whether this process has what stops the step
 
@@ -65,27 +70,34 @@ class NonFiniteHook(Hook):
             runner.logger.warning("NonFiniteHook: losses of this kind of run are not watched.")
             return
         parse, update, step = model.parse_losses, wrapper.update_params, wrapper.step
+        # fp16 has gradients that overflow by design: its scaler leaves the step out.
+        checks_steps = self.check_gradients and not hasattr(wrapper, "loss_scaler")
+        # A bad loss must not get into gradients that are gathered over iterations.
+        at_once = not checks_steps or getattr(wrapper, "_accumulative_counts", 1) > 1
 
         def parse_losses(losses: dict[str, Any]) -> Any:
-            self._losses = losses
-            return parse(losses)
+            loss, log_vars = parse(losses)
+            self._losses, self._log_vars = losses, log_vars
+            return loss, log_vars
 
         def update_params(loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-            if self._all_finite(loss.detach()):
-                update(loss, *args, **kwargs)
+            if at_once and not self._all_finite(loss.detach()):
+                self._leave_out(runner, _bad_losses(self._losses))
+                return
+            self._total = loss.detach()
+            update(loss, *args, **kwargs)
+
+        def checked_step(**kwargs: Any) -> None:
+            if self._all_finite(torch.stack([self._total, *_gradient_norms(wrapper)])):
+                step(**kwargs)
+            elif torch.isfinite(self._total):
+                self._leave_out(runner, _bad_gradients(model))
             else:
                 self._leave_out(runner, _bad_losses(self._losses))
 
-        def checked_step(**kwargs: Any) -> None:
-            if self._all_finite(_gradient_norms(wrapper)):
-                step(**kwargs)
-            else:
-                self._leave_out(runner, _bad_gradients(model))
-
         self._replace(model, "parse_losses", parse_losses)
         self._replace(wrapper, "update_params", update_params)
-        # fp16 has gradients that overflow by design: its scaler leaves the step out.
-        if self.check_gradients and not hasattr(wrapper, "loss_scaler"):
+        if checks_steps:
             self._replace(wrapper, "step", checked_step)
 
     def after_train(self, runner: Runner) -> None:
@@ -120,12 +132,20 @@ class NonFiniteHook(Hook):
         self._replaced.append((owner, name))
 
     def _all_finite(self, values: torch.Tensor) -> bool:
-        """Tell whether the values of all processes are finite: they act as one."""
-        bad = (~torch.isfinite(values)).any().float()
-        self._is_mine = bool(bad)
+        """Tell whether the values of all processes are finite: they act as one.
+
+        The losses for the log come with the answer, so that nobody has to wait for them again.
+        """
+        mine = (~torch.isfinite(values)).any().float()
+        bad = mine.clone()
         if dist.get_world_size() > 1:
             dist.all_reduce(bad, op="max")
-        return not bool(bad)
+        logged = {k: v for k, v in self._log_vars.items() if isinstance(v, torch.Tensor)}
+        answers = [mine, bad, *(value.detach().float() for value in logged.values())]
+        is_mine, is_bad, *numbers = torch.stack(answers).tolist()
+        self._log_vars.update(zip(logged, numbers, strict=True))
+        self._is_mine = bool(is_mine)
+        return not is_bad
 
     def _leave_out(self, runner: Runner, what: str) -> None:
         """Write the dump and leave the step out, or stop.
@@ -196,11 +216,11 @@ def _bad_losses(losses: Mapping[str, Any]) -> str:
     return ", ".join(bad) or "the sum of the losses is infinite"
 
 
-def _gradient_norms(wrapper: OptimWrapper) -> torch.Tensor:
+def _gradient_norms(wrapper: OptimWrapper) -> Sequence[torch.Tensor]:
     """Return one number for each gradient: a bad entry makes the norm bad, too."""
     groups = wrapper.optimizer.param_groups
     found = [p.grad for group in groups for p in group["params"] if p.grad is not None]
-    return torch.stack(list(torch._foreach_norm(found))) if found else torch.zeros(1)
+    return torch._foreach_norm(found) if found else ()
 
 
 def _bad_gradients(model: nn.Module) -> str:

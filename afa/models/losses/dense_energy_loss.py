@@ -17,6 +17,7 @@ same way (cosine above 0.99); on 16 pixels, less than a cell, the energy is up t
 """
 
 from itertools import product
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -50,21 +51,34 @@ class BilateralGrid:
             indexing="ij",
         )
         position = torch.stack([y, x]).flatten(1) / sigma_xy
+        if image.device.type != "cpu":
+            image = image.clamp(0, 255)  # so that all cells are known beforehand, see _sides
         coords = torch.cat([position, image.float().flatten(1) / sigma_rgb])  # (5, P)
         coords = coords - coords.amin(dim=1, keepdim=True) + 1  # one empty cell at each border
         low = coords.floor()
-        self.shape = [int(side) + 3 for side in low.amax(dim=1)]
+        self.shape = self._sides(low, (H, W), sigma_rgb, sigma_xy)
         frac = coords - low
-        stride = [1]
-        for side in reversed(self.shape[1:]):
-            stride.insert(0, stride[0] * side)
-        strides = torch.tensor(stride, device=image.device)[:, None]
-        base = (low.long() * strides).sum(0)
+        strides = [prod(self.shape[dim + 1 :]) for dim in range(5)]
+        base = sum(row.long() * stride for row, stride in zip(low, strides, strict=True))
         self.corners = []
         for corner in product((0, 1), repeat=5):
-            up = torch.tensor(corner, device=image.device)[:, None]
-            weight = torch.where(up == 1, frac, 1 - frac).prod(0)
-            self.corners.append((base + int((up * strides).sum()), weight))
+            sides = [part if up else 1 - part for up, part in zip(corner, frac, strict=True)]
+            step = sum(up * stride for up, stride in zip(corner, strides, strict=True))
+            self.corners.append((base + step, torch.stack(sides).prod(0)))
+
+    @staticmethod
+    def _sides(
+        low: Tensor, size: tuple[int, int], sigma_rgb: float, sigma_xy: float
+    ) -> tuple[int, ...]:
+        """Cells along each dimension, two empty ones included.
+
+        On CPU as many as the colours of the image need. On a GPU as many as any image may need:
+        to ask how many this one needs would mean to wait for the GPU.
+        """
+        if low.device.type == "cpu":
+            return tuple(int(side) + 3 for side in low.amax(dim=1).tolist())
+        far = [(side - 1) / sigma_xy for side in size] + [255 / sigma_rgb] * 3
+        return tuple(int(cells) + 5 for cells in far)  # one more for rounding
 
     def _blur(self, grid: Tensor) -> Tensor:
         """Blur a grid (n, y, x, r, g, b) along its five dimensions."""
@@ -78,10 +92,7 @@ class BilateralGrid:
 
     def __call__(self, values: Tensor) -> Tensor:
         """Filter values (n, P) to (n, P): approximately sum_j G_ij values_j."""
-        num_cells = 1
-        for side in self.shape:
-            num_cells *= side
-        grid = values.new_zeros(values.shape[0], num_cells)
+        grid = values.new_zeros(values.shape[0], prod(self.shape))
         for index, weight in self.corners:
             grid.index_add_(1, index, values * weight)
         grid = self._blur(grid.view(-1, *self.shape)).flatten(1)

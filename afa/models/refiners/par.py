@@ -51,6 +51,16 @@ def neighbour_rows(H: int, W: int, offsets: tuple[tuple[int, int], ...]) -> Tens
     return rows.view(H * W, -1)
 
 
+@lru_cache(maxsize=8)
+def _position_kernel(
+    offsets: tuple[tuple[int, int], ...], color_scale: float, device: torch.device
+) -> Tensor:
+    """softmax(k_p) of the neighbours, (8 * D, 1, 1); kept, for a copy to a GPU waits for the GPU."""
+    distance = torch.tensor(offsets, dtype=torch.float32).norm(dim=1)
+    kernel = -((distance / (distance.std() + 1e-8) / color_scale) ** 2)
+    return kernel.softmax(dim=0).view(-1, 1, 1).to(device)
+
+
 @MODELS.register_module()
 class PAR(nn.Module):
     """Refine masks along the colours of an image.
@@ -107,9 +117,8 @@ class PAR(nn.Module):
 
     def _position_weights(self, device: torch.device) -> Tensor:
         """``pos_weight`` * softmax(k_p) of the neighbours, (8 * D, 1, 1): the same everywhere."""
-        distance = torch.tensor(self.offsets, dtype=torch.float32).norm(dim=1)
-        kernel = -((distance / (distance.std() + 1e-8) / self.color_scale) ** 2)
-        return self.pos_weight * kernel.softmax(dim=0).view(-1, 1, 1).to(device)
+        kernel = _position_kernel(tuple(self.offsets), self.color_scale, device)
+        return self.pos_weight * kernel
 
     def _has_table(self, H: int, W: int, device: torch.device) -> bool:
         """Whether masks of this size are averaged by rows of a table."""

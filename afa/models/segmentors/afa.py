@@ -212,6 +212,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         labels: Tensor,
         img_boxes: Sequence[Sequence[int]] | None = None,
         propagate: bool = True,
+        num_present: int | None = None,
     ) -> dict[str, Any]:
         """Make pseudo labels from image labels.
 
@@ -220,13 +221,14 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             labels: (B, K) multi-hot image labels.
             img_boxes: real image (y0, y1, x0, x1) in each padded crop; None for no padding.
             propagate: also make the propagated label.
+            num_present: M, where it is known, see :func:`present_classes`.
 
         Returns:
             ``class_idx`` (B, M), ``cams`` (B, M, H, W), ``pseudo`` (B, H, W) and, with
             ``propagate``, ``propagated`` (B, H, W), ``affinity`` (B, N', N') and its ``grid``.
         """
         cfg = self.train_cfg
-        class_idx = present_classes(labels)
+        class_idx = present_classes(labels, num_present)
         cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=propagate)
         with torch.autocast(inputs.device.type, enabled=False):
             masks = two_scores(cams, class_idx, cfg.bkg_thr_high, cfg.bkg_thr_low)
@@ -261,7 +263,8 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         H, W = inputs.shape[2:]
         boxes = [sample.metainfo.get("img_box", (0, H, 0, W)) for sample in data_samples]
         propagate = self.phase == "propagated" and self.has_walk
-        made = self.make_labels(inputs, labels, boxes, propagate=propagate)
+        num_present = self.num_present(data_samples)
+        made = self.make_labels(inputs, labels, boxes, propagate, num_present)
         seg_label = made["propagated"] if propagate else made["pseudo"]
 
         feats, attn = self._features(inputs)

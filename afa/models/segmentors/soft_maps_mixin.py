@@ -61,6 +61,11 @@ class SoftMapsMixin:
             )
         return torch.stack([sample.gt_label for sample in data_samples])
 
+    def num_present(self, data_samples: Sequence[SegDataSample]) -> int | None:
+        """Largest number of classes of an image, where the data pipeline has counted them."""
+        counts = [sample.metainfo.get("num_labels") for sample in data_samples]
+        return None if None in counts else max(counts, default=0)
+
     def rgb_images(self, inputs: Tensor) -> Tensor:
         """Undo the normalisation: network inputs (B, 3, H, W) to RGB 0..255."""
         mean = getattr(self.data_preprocessor, "mean", None)

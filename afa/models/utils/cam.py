@@ -18,18 +18,20 @@ from torch import Tensor
 MIRRORS = ("max", "sum")
 
 
-def present_classes(labels: Tensor) -> Tensor:
+def present_classes(labels: Tensor, num_present: int | None = None) -> Tensor:
     """List the classes that each image has.
 
     Args:
         labels: (B, K) multi-hot image labels.
+        num_present: M, where it is known; reading it from labels on a GPU would wait for the GPU.
 
     Returns:
         (B, M) int64 foreground class indices 0..K-1 in ascending order, -1 where an image has
         fewer than M classes. M is 0 when no image has any class.
     """
     present = labels > 0
-    num_present = int(present.sum(1).max()) if present.numel() else 0
+    if num_present is None:
+        num_present = int(present.sum(1).max()) if present.numel() else 0
     order = present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :num_present]
     return order.masked_fill(~present.gather(1, order), -1)
 

@@ -189,9 +189,5 @@ def _second_tokens(tokens: Tensor, offsets: Offsets, outside: int) -> Tensor:
         return tokens.new_empty((B, 0, h, w))
     reach = max(max(abs(dy), abs(dx)) for dy, dx in offsets)
     padded = F.pad(tokens, (reach,) * 4, value=outside)
-    width = w + 2 * reach
-    rows, columns = torch.arange(h) + reach, torch.arange(w) + reach
-    centre = rows[:, None] * width + columns  # (h, w)
-    step = torch.tensor([dy * width + dx for dy, dx in offsets])
-    index = (step[:, None, None] + centre).to(tokens.device)
-    return padded.flatten(1)[:, index]
+    starts = [(reach + dy, reach + dx) for dy, dx in offsets]
+    return torch.stack([padded[:, y : y + h, x : x + w] for y, x in starts], dim=1)

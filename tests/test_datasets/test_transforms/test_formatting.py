@@ -15,6 +15,7 @@ def test_label_box_and_id_are_packed():
     sample = out["data_samples"]
     assert sample.gt_label.dtype == torch.float32
     assert sample.gt_label.tolist() == [0, 1, 1]
+    assert sample.metainfo["num_labels"] == 2
     assert sample.metainfo["img_id"] == "a" and sample.metainfo["img_box"] == (1, 4, 0, 5)
     label[0] = 5  # the sample has its own copy
     assert sample.gt_label.tolist() == [0, 1, 1]
@@ -31,6 +32,7 @@ def test_sub_categories_are_packed():
 def test_without_crop_the_box_is_the_whole_input():
     sample = PackWSSSInputs()(dict(img=np.zeros((4, 5, 3), np.uint8)))["data_samples"]
     assert sample.metainfo["img_box"] == (0, 4, 0, 5)
+    assert "num_labels" not in sample.metainfo
     for key in ("gt_label", "gt_sub_label", "gt_sem_seg"):
         assert key not in sample
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from toy_run import ToyModel
 
 from afa.engine.hooks.non_finite_hook import NonFiniteError, NonFiniteHook, random_states
@@ -166,3 +167,39 @@ def test_random_states_are_what_the_generators_draw_from():
 def test_argument_is_checked():
     with pytest.raises(ValueError, match="max_skips >= 0, got -1"):
         NonFiniteHook(max_skips=-1)
+
+
+class _CountReads(TorchFunctionMode):
+    """Count what makes the host wait for a GPU: reading values of a tensor."""
+
+    reads = 0
+    names = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__float__", "__int__")
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.reads += getattr(func, "__name__", "") in self.names
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_iteration_waits_once_and_losses_come_along(toy_cfg, monkeypatch):
+    counts, train_step = [], ToyModel.train_step
+
+    def counted(model, data, optim_wrapper):
+        with _CountReads() as mode:
+            outputs = train_step(model, data, optim_wrapper)
+        counts.append(mode.reads)
+        assert {type(value) for value in outputs.values()} == {float}
+        return outputs
+
+    monkeypatch.setattr(ToyModel, "train_step", counted)
+    build_runner(_hook(toy_cfg)).train()
+    assert counts and set(counts) == {1}
+
+
+def test_a_bad_loss_does_not_get_into_gathered_gradients(toy_cfg, spoil):
+    spoil({0})
+    toy_cfg.optim_wrapper.accumulative_counts = 2
+    runner = build_runner(_hook(toy_cfg, max_skips=1))
+    runner.train()
+    for name, weight in runner.model.named_parameters():
+        assert torch.isfinite(weight).all(), name
+    assert runner.message_hub.runtime_info["num_skipped_steps"] == 1

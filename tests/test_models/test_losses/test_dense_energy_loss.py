@@ -177,3 +177,21 @@ def test_padding_only_and_tiny_images_are_finite(size):
 def test_wrong_arguments(name):
     with pytest.raises(ValueError, match="needs sigma_rgb, sigma_xy and scale above 0, got"):
         DenseEnergyLoss(**{name: 0.0})
+
+
+# ---- on a GPU -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size, sigma_xy", [(16, 5.0), (31, 100.0)])
+def test_the_grid_of_any_image_holds_those_of_all_and_gives_the_same(monkeypatch, size, sigma_xy):
+    prob, image, keep = _inputs(size, noise=80)
+    image[:, 0, 0], image[:, 0, 1] = 0, 255  # as many colours as there can be
+    tight = BilateralGrid(image, 15.0, sigma_xy).shape
+    expected = dense_energy(prob, image, keep, 15.0, sigma_xy)
+    sides = BilateralGrid._sides
+    monkeypatch.setattr(
+        BilateralGrid, "_sides", staticmethod(lambda low, *sizes: sides(low.to("meta"), *sizes))
+    )
+    wide = BilateralGrid(image, 15.0, sigma_xy).shape
+    assert all(0 < w - t <= 2 for w, t in zip(wide, tight, strict=True)), (wide, tight)
+    assert torch.allclose(dense_energy(prob, image, keep, 15.0, sigma_xy), expected, rtol=1e-5)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -231,3 +232,13 @@ def test_two_processes_have_the_gradients_of_one_with_both_batches(tmp_path):
         alone.append(_gradients(model)["affinity_head.fuse.weight"])
     gap = (sum(alone) / 2 - wanted["affinity_head.fuse.weight"]).abs().max()
     assert gap > 0.01 * wanted["affinity_head.fuse.weight"].abs().max()
+
+
+def test_a_step_asks_a_gpu_for_no_value(monkeypatch):
+    """Tensors on the device "meta" have no values: whoever asks for one gets an error."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())
+    inputs, samples = _batch(torch.zeros(2, 32, 24, dtype=torch.int64))
+    model = _model().train().to("meta")
+    losses = model.loss(inputs.to("meta"), [sample.to("meta") for sample in samples])
+    sum(losses.values()).backward()
+    assert model.affinity_head.fuse.weight.grad is not None

@@ -15,6 +15,7 @@ from afa.models.utils import (
 def test_present_classes_are_listed_in_order_and_filled_with_minus_one():
     labels = torch.tensor([[0.0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]])
     assert present_classes(labels).tolist() == [[1, 3], [0, -1], [-1, -1]]
+    assert torch.equal(present_classes(labels, 2), present_classes(labels))
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (0, 4)])
