@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import afa
 import afa.models
+from afa.engine.compile_parts import compile_parts
 
 CONFIG = "configs/_base_/models/afa_mit-b1.py"
 ROOT = Path(afa.__file__).resolve().parent.parent
@@ -78,7 +79,7 @@ def build_setup(
         dtype: bfloat16 for mixed precision.
         arch: size of the Mix Transformer, ``'b0'`` to ``'b5'``; None for the config's.
         num_classes: with background; None for the config's.
-        compiled: compile backbone and segmentation head.
+        compiled: compile backbone and heads.
 
     Returns:
         The setup.
@@ -90,9 +91,7 @@ def build_setup(
         raise ValueError(f"crop must be 32 or more and batch 1 or more, got {crop} and {batch}.")
     torch.manual_seed(0)
     model = _build_model(config, arch, num_classes).to(device).train()
-    if compiled:
-        model.backbone.compile()
-        model.decode_head.compile()
+    compile_parts(model, compiled)
     num_labels = model.num_classes - 1
     labels = torch.zeros(batch, num_labels)
     for i in range(batch):

@@ -29,7 +29,7 @@ class BenchmarkOptions:
         photos: photos of the parts that need some.
         processes: processes of the dense CRF.
         data_root: photos in VOC's layout.
-        compile: compile backbone and segmentation head.
+        compile: compile backbone and heads.
         json: file for the results; the table is written beside it. None for none.
         command: the command line, for the report.
     """

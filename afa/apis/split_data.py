@@ -15,6 +15,7 @@ import numpy as np
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
+from afa.datasets import LoadPhoto
 from afa.datasets.split_file import read_split
 from afa.engine.config_components import find_component
 from afa.engine.config_files import leaf_datasets
@@ -79,6 +80,7 @@ class SplitData:
     def photo(self, index: int) -> np.ndarray:
         """Load a photo at its own size, as the pipeline does: (H, W, 3) uint8 BGR."""
         load = self.dataset.pipeline.transforms[0]
+        load = load.whole() if isinstance(load, LoadPhoto) else load
         return load(dict(img_path=self.dataset.get_data_info(index)["img_path"]))["img"]
 
     def image_label(self, index: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from afa.utils.environment import check_environment
 
 from .checkpoint_check import check_checkpoint, check_start
 from .checkpoint_loader import register_checkpoint_loaders
+from .compile_parts import compile_parts
 from .config_check import check_config, check_shape
 from .config_classes import dataset_classes
 from .config_files import stage_datasets
@@ -123,6 +124,13 @@ def _count_once(cfg: Config) -> None:
             sampler["round_up"] = False
 
 
+def _pin_memory(cfg: Config) -> None:
+    """Let batches be copied to a GPU while it computes, where the config says nothing else."""
+    for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        if torch.cuda.is_available() and cfg.get(key):
+            cfg[key].setdefault("pin_memory", True)
+
+
 def build_runner(
     cfg: Config,
     stage: str = "train",
@@ -172,12 +180,19 @@ def build_runner(
     os.environ.setdefault("LOCAL_RANK", "0")
     _prepare_processes(cfg)
     _name_experiment(cfg)
+    compile_options = cfg.pop("compile", None)  # mmengine would compile all of train_step
+    _pin_memory(cfg)
     runner = Runner.from_cfg(cfg)
     runner.register_hook(ReleaseWorkersHook())
+    model = getattr(runner.model, "module", runner.model)
+    if torch.cuda.is_available():  # mmseg's preprocessors do not hand this option on
+        model.data_preprocessor._non_blocking = True
     if stage != "train":
         if cfg.get("load_from"):
             _check_fit(runner, cfg, stage)
         return runner
+    if names := compile_parts(model, compile_options):
+        runner.logger.info(f"torch.compile: {', '.join(names)}; the first iterations take minutes.")
     for hook in (PendingValidationHook, NonFiniteHook):
         if not any(isinstance(own, hook) for own in runner.hooks):
             runner.register_hook(hook())

@@ -23,6 +23,12 @@ from afa.utils.jpeg_header import is_jpeg, read_jpeg_header
 MAX_PIXELS = 178_956_970  # 13,377 x 13,377
 # Not every format that Pillow has: EPS, for one, would start another program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+# What a JPEG can be decoded at without decoding it all: 1/8 takes its mean of each block.
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+}
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 
@@ -89,6 +95,34 @@ def decode_photo(
     Raises:
         ValueError: If it is no photo, truncated, broken or too large.
     """
+    return decode_reduced(data, name, None, apply_exif, max_pixels)[0]
+
+
+def decode_reduced(
+    data: bytes,
+    name: str | Path,
+    fit: tuple[int, int] | None,
+    apply_exif: bool = True,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode a photo that will be made smaller anyway; see :func:`read_photo`.
+
+    A JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its size that is no smaller than
+    what fits into the box; other photos as they are.
+
+    Args:
+        data: The content of the file.
+        name: What to call it in messages.
+        fit: Width and height of the box, as :func:`fit_ratio` takes it; None decodes all.
+        apply_exif: Turn the photo as its EXIF orientation says.
+        max_pixels: Photos with more pixels are refused.
+
+    Returns:
+        (h, w, 3) uint8 BGR, and the size (H, W) of the whole photo, turned likewise.
+
+    Raises:
+        ValueError: If it is no photo, truncated, broken or too large.
+    """
     if not data:
         raise ValueError(f"Photo '{name}' is an empty file: replace it.")
     if is_jpeg(data):
@@ -100,12 +134,28 @@ def decode_photo(
             )
         _check_size(header.width, header.height, name, max_pixels)
         if header.bits == 8 and header.channels in (1, 3):
-            flag = cv2.IMREAD_COLOR | (0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION)
+            size = header.height, header.width
+            ratio = 1.0 if fit is None else fit_ratio(size, fit)
+            share = next((n for n in _REDUCED if ratio <= 1 / n), 1)
+            flag = _REDUCED.get(share, cv2.IMREAD_COLOR)
+            flag |= 0 if apply_exif else cv2.IMREAD_IGNORE_ORIENTATION
             with contextlib.suppress(cv2.error):  # Pillow has a try, and says what is wrong
                 image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
                 if image is not None:
-                    return image
-    return _decode_with_pillow(data, name, apply_exif, max_pixels)
+                    upright = image.shape[:2] == tuple(-(-side // share) for side in size)
+                    return image, size if upright else size[::-1]
+    image = _decode_with_pillow(data, name, apply_exif, max_pixels)
+    return image, image.shape[:2]
+
+
+def fit_ratio(size: tuple[int, int], box: tuple[int, int]) -> float:
+    """Factor that fits a picture into a box as mmcv does: long side to long, short to short.
+
+    Args:
+        size: Two sides of the picture, in any order.
+        box: Two sides of the box, in any order.
+    """
+    return min(max(box) / max(size), min(box) / min(size))
 
 
 def _check_size(width: int, height: int, name: str | Path, max_pixels: int) -> None:

@@ -3,7 +3,7 @@ _base_ = "./afa_mit-b0_1xb4-4k_own-512x512.py"
 crop_size = (160, 160)
 max_iters = 600
 train_pipeline = [
-    dict(type="LoadPhoto"),
+    dict(type="LoadPhoto", fit=(224, 224)),
     dict(type="ResizeToFit", scale=(224, 224)),
     dict(type="RandomScale", ratio_range=(0.7, 1.5)),
     dict(type="RandomFlip", prob=0.5),
@@ -11,7 +11,7 @@ train_pipeline = [
     dict(type="PackWSSSInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadPhoto"),
+    dict(type="LoadPhoto", fit=(224, 224)),
     dict(type="ResizeToFit", scale=(224, 224)),
     dict(type="LoadOptionalMask"),
     dict(type="PackWSSSInputs"),

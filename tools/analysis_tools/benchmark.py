@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--data-root", default=DATA_ROOT, help=f"photos in VOC's layout (default: {DATA_ROOT})"
     )
-    parser.add_argument("--compile", action="store_true", help="torch.compile backbone and head")
+    parser.add_argument("--compile", action="store_true", help="torch.compile backbone and heads")
     parser.add_argument(
         "--json", metavar="FILE",
         help="write the results here, and the table beside; parts that are there stay",

@@ -6,7 +6,7 @@ import mmengine.fileio as fileio
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from afa.utils.photo import MAX_PIXELS, decode_photo, read_photo
+from afa.utils.photo import MAX_PIXELS, decode_reduced, read_photo_bytes
 
 
 @TRANSFORMS.register_module()
@@ -19,6 +19,9 @@ class LoadPhoto(BaseTransform):
         apply_exif: Turn the photo as its EXIF orientation says, as viewers do. False where masks
             or boxes lie in the grid of the stored pixels, as in COCO.
         max_pixels: Photos with more pixels are refused.
+        fit: Width and height of the box of the :class:`ResizeToFit` that follows: large JPEGs are
+            then decoded at 1/2, 1/4 or 1/8 of their size, in a third of the time and less.
+            ``ori_shape`` is that of the whole photo all the same. None decodes all.
         backend_args: mmengine's file backend; None for files of this machine.
     """
 
@@ -26,10 +29,15 @@ class LoadPhoto(BaseTransform):
         self,
         apply_exif: bool = True,
         max_pixels: int = MAX_PIXELS,
+        fit: tuple[int, int] | None = None,
         backend_args: dict | None = None,
     ) -> None:
+        is_box = isinstance(fit, (tuple, list)) and len(fit) == 2 and all(s > 0 for s in fit)
+        if fit is not None and not is_box:
+            raise ValueError(f"fit must be width and height of a box in pixels, got {fit}.")
         self.apply_exif = apply_exif
         self.max_pixels = max_pixels
+        self.fit = None if fit is None else (fit[0], fit[1])
         self.backend_args = None if backend_args is None else dict(backend_args)
 
     def transform(self, results: dict) -> dict:
@@ -46,16 +54,19 @@ class LoadPhoto(BaseTransform):
         """
         path = results["img_path"]
         if self.backend_args is None:
-            image = read_photo(path, self.apply_exif, self.max_pixels)
+            data = read_photo_bytes(path)
         else:
             data = fileio.get(path, backend_args=self.backend_args)
-            image = decode_photo(data, path, self.apply_exif, self.max_pixels)
-        results["img"] = image
-        results["img_shape"] = results["ori_shape"] = image.shape[:2]
+        image, size = decode_reduced(data, path, self.fit, self.apply_exif, self.max_pixels)
+        results.update(img=image, img_shape=image.shape[:2], ori_shape=size)
         return results
+
+    def whole(self) -> LoadPhoto:
+        """Give the same step without ``fit``."""
+        return LoadPhoto(self.apply_exif, self.max_pixels, backend_args=self.backend_args)
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(apply_exif={self.apply_exif}, max_pixels={self.max_pixels}, "
-            f"backend_args={self.backend_args})"
+            f"fit={self.fit}, backend_args={self.backend_args})"
         )

@@ -7,6 +7,7 @@ from mmseg.datasets.transforms import Resize
 from mmseg.registry import TRANSFORMS
 
 from afa.datasets.transforms.mask_size import check_mask_sizes
+from afa.utils.photo import fit_ratio
 
 
 @TRANSFORMS.register_module()
@@ -37,12 +38,17 @@ class ResizeToFit(BaseTransform):
             The results with resized arrays, ``img_shape``, ``scale`` and ``scale_factor``.
 
         Raises:
-            ValueError: If a mask has another size than its photo.
+            ValueError: If a mask has another size than its photo, or LoadPhoto has decoded the
+                photo smaller than it is needed here.
         """
         check_mask_sizes(results)
         height, width = results["img"].shape[:2]
-        # As mmcv: the long side of the box bounds the long side of the image, short bounds short.
-        ratio = min(max(self.scale) / max(height, width), min(self.scale) / min(height, width))
+        ratio = fit_ratio((height, width), self.scale)
+        if ratio > 1 and max(results.get("ori_shape", (0, 0))) > max(height, width):
+            raise ValueError(
+                f"LoadPhoto has decoded the photo at {width} x {height} only, for a box smaller "
+                f"than {self.scale}: give LoadPhoto fit={self.scale} or none."
+            )
         size = tuple(max(1, int(side * ratio + 0.5)) for side in (width, height))
         return Resize(scale=size, keep_ratio=False)(results)
 

@@ -185,4 +185,5 @@ def _photo_loader(dataset: Any) -> Callable[[dict], Any]:
             return LoadPhoto()
         dataset = inner
     steps = getattr(dataset.pipeline, "transforms", [])
-    return next((s for s in steps if isinstance(s, (LoadPhoto, LoadImageFromFile))), LoadPhoto())
+    step = next((s for s in steps if isinstance(s, (LoadPhoto, LoadImageFromFile))), LoadPhoto())
+    return step.whole() if isinstance(step, LoadPhoto) else step

@@ -55,7 +55,7 @@ def neighbour_rows(H: int, W: int, offsets: tuple[tuple[int, int], ...]) -> Tens
 def _position_kernel(
     offsets: tuple[tuple[int, int], ...], color_scale: float, device: torch.device
 ) -> Tensor:
-    """softmax(k_p) of the neighbours, (8 * D, 1, 1); kept, for a copy to a GPU waits for the GPU."""
+    """softmax(k_p) of the neighbours, (8 * D, 1, 1); kept, for a copy would wait for the GPU."""
     distance = torch.tensor(offsets, dtype=torch.float32).norm(dim=1)
     kernel = -((distance / (distance.std() + 1e-8) / color_scale) ** 2)
     return kernel.softmax(dim=0).view(-1, 1, 1).to(device)

@@ -5,8 +5,8 @@ data_root = "data/own"
 crop_size = (512, 512)
 
 train_pipeline = [
-    dict(type="LoadPhoto"),
-    # Photos from cameras are large: without this, a crop would show a part of an object at most.
+    # Photos from cameras are large: whole, a crop would show a part of an object at most.
+    dict(type="LoadPhoto", fit=(512, 512)),
     dict(type="ResizeToFit", scale=(512, 512)),
     dict(type="RandomScale", ratio_range=(0.5, 2.0)),
     dict(type="RandomFlip", prob=0.5),
@@ -14,7 +14,7 @@ train_pipeline = [
     dict(type="PackWSSSInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadPhoto"),
+    dict(type="LoadPhoto", fit=(512, 512)),
     dict(type="ResizeToFit", scale=(512, 512)),
     dict(type="LoadOptionalMask"),  # at the size of the photo
     dict(type="PackWSSSInputs"),

@@ -5,7 +5,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from afa.datasets.transforms import LoadPhoto, read_photo
+from afa.datasets.transforms import LoadPhoto, ResizeToFit, read_photo
 
 
 @pytest.fixture
@@ -47,3 +47,73 @@ def test_limit_and_faults_name_the_file(photo, tmp_path, backend_args):
     (tmp_path / "b.jpg").write_bytes(b"no photo")
     with pytest.raises(ValueError, match=r"b\.jpg' is no picture"):
         transform(dict(img_path=str(tmp_path / "b.jpg")))
+
+
+# ---- large photos, decoded smaller --------------------------------------------------------------
+
+
+def _large(path, height, width, orientation=1):
+    """A smooth JPEG, whose values a reduced decoding keeps."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.dstack([200 * y / height, 200 * x / width, 255 - 100 * (x + y) / (height + width)])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels.astype(np.uint8)).save(path, exif=exif, quality=95)
+    return dict(img_path=str(path))
+
+
+@pytest.mark.parametrize(
+    "height, width, box, reduced",
+    [
+        (801, 1203, (512, 512), (401, 602)),  # 1/2: at 1/4 it would be smaller than the box
+        (801, 1203, (150, 150), (101, 151)),  # 1/8
+        (801, 1203, (151, 151), (201, 301)),  # 1/4
+        (801, 1203, (700, 700), (801, 1203)),
+        (300, 300, (2000, 2000), (300, 300)),
+        (300, 900, (1000, 75), (75, 225)),  # the short side decides
+    ],
+)
+def test_large_photos_are_decoded_no_larger_than_needed(tmp_path, height, width, box, reduced):
+    info = _large(tmp_path / "a.jpg", height, width)
+    whole, found = LoadPhoto()(dict(info)), LoadPhoto(fit=box)(dict(info))
+    assert found["ori_shape"] == whole["ori_shape"] == (height, width)
+    assert found["img"].shape[:2] == found["img_shape"] == reduced
+    resize = ResizeToFit(scale=box)
+    ours, theirs = resize(found)["img"], resize(whole)["img"]
+    assert ours.shape == theirs.shape
+    assert np.abs(ours.astype(int) - theirs).max() <= 6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("apply_exif", [True, False])
+def test_reduced_photos_are_turned_and_know_their_size(tmp_path, orientation, apply_exif):
+    info = _large(tmp_path / "a.jpg", 403, 290, orientation)
+    whole = LoadPhoto(apply_exif)(dict(info))
+    found = LoadPhoto(apply_exif, fit=(50, 50))(dict(info))
+    assert found["ori_shape"] == whole["ori_shape"]
+    assert max(found["img"].shape[:2]) == 51
+    resize = ResizeToFit(scale=(50, 50))
+    difference = resize(found)["img"].astype(int) - resize(whole)["img"]
+    assert np.abs(difference).max() <= 8
+
+
+def test_other_kinds_are_decoded_whole(tmp_path):
+    Image.new("RGB", (400, 300)).save(tmp_path / "a.png")
+    Image.new("CMYK", (400, 300)).save(tmp_path / "b.jpg")
+    for name in ("a.png", "b.jpg"):
+        found = LoadPhoto(fit=(50, 50))(dict(img_path=str(tmp_path / name)))
+        assert found["img_shape"] == found["ori_shape"] == (300, 400)
+
+
+def test_a_box_smaller_than_the_resize_is_refused(tmp_path):
+    info = _large(tmp_path / "a.jpg", 400, 400)
+    load = LoadPhoto(fit=(50, 50), apply_exif=False)
+    with pytest.raises(ValueError, match=r"at 50 x 50 only, .* give LoadPhoto fit=\(60, 60\)"):
+        ResizeToFit(scale=(60, 60))(load(dict(info)))
+    assert load.whole()(dict(info))["img_shape"] == (400, 400) and load.whole().apply_exif is False
+
+
+@pytest.mark.parametrize("fit", [512, (5,), (0, 9), "50"])
+def test_a_box_is_two_sides(fit):
+    with pytest.raises(ValueError, match="fit must be width and height"):
+        LoadPhoto(fit=fit)
