@@ -34,13 +34,20 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# Networks this small hardly gain from a second thread: two pipelines side by side, of one thread each.
 COMPARE := work_dirs/compare
+COMPARE_JOBS ?= 2
 compare: setup
 	$(BIN)/python tools/dataset_converters/shapes.py
-	$(BIN)/python tools/run_pipeline.py configs/afa/pipeline_afa_mit-b0_shapes.py --work-dir $(COMPARE)/afa
-	$(BIN)/python tools/run_pipeline.py configs/affinitynet/pipeline_affinitynet_mit-b0_shapes.py --work-dir $(COMPARE)/affinitynet
-	$(BIN)/python tools/run_pipeline.py configs/sccam/pipeline_sccam_mit-b0_shapes.py --work-dir $(COMPARE)/sccam
+	@mkdir -p $(COMPARE)
+	$(MAKE) -j$(COMPARE_JOBS) compare-sccam compare-afa compare-affinitynet
 	$(BIN)/python tools/analysis_tools/compare.py $(COMPARE)/afa $(COMPARE)/affinitynet $(COMPARE)/sccam --out $(COMPARE)
+
+compare-%:
+	@echo "$*: all that it says goes to $(COMPARE)/$*.log"
+	@{ OMP_NUM_THREADS=1 $(BIN)/python tools/run_pipeline.py configs/$*/pipeline_$*_mit-b0_shapes.py --work-dir $(COMPARE)/$* 2>&1 \
+		|| echo "[FAILED]"; } | tee $(COMPARE)/$*.log | awk '/^\[/ {print "$*: " $$0; fflush()}'
+	@! grep -q '^\[FAILED\]' $(COMPARE)/$*.log || { tail -20 $(COMPARE)/$*.log; exit 1; }
 
 test-versions:
 	$(PYTHON) tools/dev/test_versions.py
