@@ -11,6 +11,7 @@ import torch
 from mmengine.runner import Runner
 from torch import Tensor
 
+from afa.evaluation.confusion import areas, confusion_matrix
 from afa.models.utils import (
     affinity_label,
     attention_affinity,
@@ -50,11 +51,9 @@ def propagation_rows(runner: Runner) -> dict[str, float]:
                 raise ValueError("Every image needs image labels and a mask.")
             truth = sample.gt_sem_seg.data
             for name, label in _labels(model, data["inputs"][i : i + 1], sample.gt_label, truth):
-                known = truth[0] < num_classes
-                pairs = truth[0][known] * num_classes + label[0][known]
-                count = torch.bincount(pairs.cpu(), minlength=num_classes**2)
+                count = confusion_matrix(label[0], truth[0], num_classes)
                 counts[name] = counts.get(name, 0) + count
-    return {name: _miou(count.view(num_classes, -1)) for name, count in counts.items()}
+    return {name: _miou(count) for name, count in counts.items()}
 
 
 @torch.no_grad()
@@ -91,7 +90,6 @@ def _labels(
 
 
 def _miou(confusion: Tensor) -> float:
-    """Mean IoU in percent of a (C, C) confusion matrix, rows = truth."""
-    hits = confusion.diagonal().double()
-    union = confusion.sum(0) + confusion.sum(1) - hits
-    return round(100 * (hits / union).nanmean().item(), 2)
+    """Mean IoU in percent, classes that occur nowhere left out."""
+    intersect, union, *_ = areas(confusion)
+    return round(100 * (intersect / union).nanmean().item(), 2)

@@ -12,7 +12,7 @@ from afa.engine.runner import build_runner
 
 
 def test_miou_by_hand():
-    confusion = torch.tensor([[3, 1, 0], [0, 2, 0], [0, 0, 0]])  # IoU 3/4, 2/3, absent
+    confusion = torch.tensor([[3, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0]])  # IoU 3/4, 2/3, absent
     assert math.isclose(_miou(confusion), 100 * (3 / 4 + 2 / 3) / 2, abs_tol=0.005)
 
 

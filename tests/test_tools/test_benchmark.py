@@ -1,24 +1,11 @@
 """The command line; what is measured is tested beside afa/apis."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 
 import pytest
 from toy_stages import run_tool
 
 NAME = "analysis_tools/benchmark.py"
-
-
-def test_help_is_instant(repo):
-    start = time.perf_counter()
-    env = {**os.environ, "PYTHONPATH": str(repo)}
-    command = [sys.executable, str(repo / "tools" / NAME), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
-    assert time.perf_counter() - start < 5  # well under 2 s; generous for a busy machine
-    assert "--parts" in done.stdout and "throughput" in done.stdout and done.stderr == ""
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,4 @@
-import runpy
-import sys
+from functools import partial
 
 import pytest
 import torch
@@ -10,22 +9,9 @@ from afa.engine.checkpoint_config import plain_config
 
 
 @pytest.fixture
-def run(repo, monkeypatch, capsys):
-    """Run the tool in this process, where the imports are: status, stdout, stderr."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["export.py", *map(str, args)])
-        monkeypatch.delenv("AFA_DEBUG", raising=False)
-        status = 0
-        try:
-            runpy.run_path(str(repo / "tools/model_converters/export.py"), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return status, said.out, said.err
-
-    return call
+def run(run_main):
+    """Run the tool in this process: status, stdout, stderr."""
+    return partial(run_main, "model_converters/export.py")
 
 
 def test_a_checkpoint_alone_or_with_its_config(run, tmp_path):

@@ -15,11 +15,6 @@ def run(*args, **kwargs):
     return subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
 
 
-def test_help_comes_at_once():
-    shown = run("--help", timeout=2)
-    assert shown.returncode == 0 and "SRC" in shown.stdout and "CAMClassifier" in shown.stdout
-
-
 def test_file_is_converted_and_counted(tmp_path):
     state = ResNet38(base_channels=1).state_dict() | {"fc8.weight": torch.ones(3, 64, 1, 1)}
     torch.save(state, tmp_path / "theirs.pth")

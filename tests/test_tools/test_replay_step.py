@@ -1,5 +1,4 @@
-import runpy
-import sys
+from functools import partial
 
 import pytest
 import torch
@@ -13,18 +12,9 @@ from afa.engine.step_dump import write_step_dump
 
 
 @pytest.fixture
-def run(repo, monkeypatch, capsys):
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["replay_step.py", *map(str, args)])
-        monkeypatch.delenv("AFA_DEBUG", raising=False)
-        status = 0
-        try:
-            runpy.run_path(str(repo / "tools/analysis_tools/replay_step.py"), run_name="__main__")
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return call
+def run(run_main):
+    """Run the tool in this process: status, stdout, stderr."""
+    return partial(run_main, "analysis_tools/replay_step.py")
 
 
 def test_both_losses_are_shown(run, tmp_path):

@@ -1,37 +1,14 @@
 """The tool that generates Shapes, as a user calls it."""
 
-import runpy
-import subprocess
-import sys
-import time
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools" / "dataset_converters" / "shapes.py"
-
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments])
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        return (code, *capsys.readouterr())
-
-    return run
-
-
-def test_help_is_quick():
-    start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, str(TOOL), "--help"], capture_output=True, text=True, check=True
-    )
-    assert "data/shapes" in done.stdout
-    assert time.monotonic() - start < 2
+def call(run_main):
+    """Run the tool in this process: status, stdout, stderr."""
+    return partial(run_main, "dataset_converters/shapes.py")
 
 
 def test_generates_then_says_that_it_is_complete_then_refuses(call, tmp_path):
