@@ -11,6 +11,7 @@ from afa.apis.benchmark_measure import peak_memory, spread, take_turns
 from afa.apis.benchmark_model import Setup, build_setup
 from afa.apis.benchmark_options import BenchmarkOptions
 from afa.apis.benchmark_parts import par_case, step_case
+from afa.apis.benchmark_processes import possible_processes, step_of_processes
 from afa.models.utils import present_classes
 
 CROPS, CLASSES, BATCHES = (160, 224, 320, 448), (21, 81), (1, 2, 4)
@@ -20,17 +21,18 @@ RECIPE = dict(cls=2000, pseudo=4000, propagated=14000)
 
 
 def measure_scaling(options: BenchmarkOptions, limits: dict[str, float]) -> dict[str, Any]:
-    """Measure step and PAR over crop, number of classes and batch, one varied at a time.
+    """Measure step and PAR over crop, classes and batch, one varied at a time; 1 and 2 processes.
 
     Args:
         options: device, config and type of numbers; its sizes are the ones that stay.
         limits: of the machine, not used.
 
     Returns:
-        ``rows``: what was varied, its value, seconds of a step and of PAR, peak MiB of a step.
+        ``rows``: what was varied, its value, seconds of a step and, but for processes, of PAR, and
+        peak MiB of a step.
     """
     del limits
-    rows = []
+    rows: list[dict[str, Any]] = []
     base: dict[str, Any] = dict(crop=options.crop, batch=options.batch)
     for name, values in dict(crop=CROPS, num_classes=CLASSES, batch=BATCHES).items():
         for value in values:
@@ -47,6 +49,9 @@ def measure_scaling(options: BenchmarkOptions, limits: dict[str, float]) -> dict
                 )
             )
             print(f"  {name} {value}: {rows[-1]['step']:.3f} s", flush=True)
+    for number in possible_processes(options):
+        rows.append(dict(name="processes", value=number, step=step_of_processes(options, number)))
+        print(f"  processes {number}: {rows[-1]['step']:.3f} s", flush=True)
     return dict(title="Scaling", rows=rows, notes=base)
 
 

@@ -88,9 +88,10 @@ def _details(name: str, part: Mapping[str, Any]) -> list[str]:
             "|---|---|---|---|---|",
         ]
         for row in part["rows"]:
-            memory = "" if row["memory"] is None else f"{row['memory']:.0f} MiB"
-            cells = [row["name"], str(row["value"]), seconds_text(row["step"])]
-            lines.append(f"| {' | '.join([*cells, seconds_text(row['par']), memory])} |")
+            memory = "" if row.get("memory") is None else f"{row['memory']:.0f} MiB"
+            par = "" if row.get("par") is None else seconds_text(row["par"])
+            cells = [row["name"], str(row["value"]), seconds_text(row["step"]), par, memory]
+            lines.append(f"| {' | '.join(cells)} |")
         return lines
     if name.startswith("throughput"):
         return _throughput(part["rows"])

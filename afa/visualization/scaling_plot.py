@@ -9,14 +9,16 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-NAMES = dict(crop="crop in pixels", num_classes="classes", batch="batch")
+NAMES = dict(
+    crop="crop in pixels", num_classes="classes", batch="batch", processes="processes, same batch"
+)
 
 
 def scaling_plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw the seconds of a step and of PAR over everything that was varied.
 
     Args:
-        rows: ``name``, ``value``, ``step`` and ``par`` in seconds.
+        rows: ``name``, ``value``, ``step`` and, where it was measured, ``par`` in seconds.
 
     Returns:
         A PNG, one picture beside the other.
@@ -28,7 +30,8 @@ def scaling_plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
         some = [row for row in rows if row["name"] == name]
         values = [row["value"] for row in some]
         axes.plot(values, [row["step"] for row in some], "o-", color="#0072b2", label="step")
-        axes.plot(values, [row["par"] for row in some], "s--", color="#d55e00", label="PAR")
+        if all("par" in row for row in some):
+            axes.plot(values, [row["par"] for row in some], "s--", color="#d55e00", label="PAR")
         axes.set_xlabel(NAMES.get(name, name))
         axes.set_xticks(values)
         axes.set_ylim(bottom=0)

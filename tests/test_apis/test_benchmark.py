@@ -1,11 +1,13 @@
 import json
 
 import pytest
+import torch
 
 from afa.apis import benchmark, benchmark_scaling
 from afa.apis.benchmark import default_parts, run_benchmark
 from afa.apis.benchmark_measure import Case, timed
 from afa.apis.benchmark_options import PARTS, BenchmarkOptions
+from afa.apis.benchmark_processes import possible_processes, step_of_processes
 
 LIMITS = dict(bytes_per_second=1e9, flops=1e9)
 
@@ -65,28 +67,45 @@ def _once(funcs, device, budget, most=1):
     return [[timed(func, device)] for func in funcs]
 
 
-def test_scaling_and_throughput(monkeypatch, tmp_path):
+@pytest.fixture
+def small_config(tmp_path):
+    """A config with a network that takes a tenth of a second."""
+    path = tmp_path / "small.py"
+    path.write_text(
+        f"_base_ = '{benchmark.__file__.split('afa/apis')[0]}configs/_base_/models/afa_mit-b1.py'\n"
+        "model = dict(backbone=dict(arch='b0'), cls_head=dict(in_channels=256), "
+        "decode_head=dict(in_channels=[32, 64, 160, 256], channels=16))\n"
+    )
+    return str(path)
+
+
+def test_two_processes_share_a_batch(small_config, monkeypatch):
+    options = BenchmarkOptions(config=small_config, crop=64, batch=2)
+    assert possible_processes(options) == [1, 2]
+    assert possible_processes(BenchmarkOptions(batch=3)) == [1]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert possible_processes(BenchmarkOptions(device="cuda", batch=4)) == [1]
+    assert 0 < step_of_processes(options, 2) < 60
+
+
+def test_scaling_and_throughput(monkeypatch, tmp_path, small_config):
     monkeypatch.setattr(benchmark, "machine_limits", lambda device, dtype: LIMITS)
     for name, values in dict(CROPS=(64,), CLASSES=(5,), BATCHES=()).items():
         monkeypatch.setattr(benchmark_scaling, name, values)
     monkeypatch.setattr(benchmark_scaling, "peak_memory", lambda func, device: 12.5)
     monkeypatch.setattr(benchmark_scaling, "take_turns", _once)
-    config = tmp_path / "small.py"
-    config.write_text(
-        f"_base_ = '{benchmark.__file__.split('afa/apis')[0]}configs/_base_/models/afa_mit-b1.py'\n"
-        "model = dict(backbone=dict(arch='b0'), cls_head=dict(in_channels=256), "
-        "decode_head=dict(in_channels=[32, 64, 160, 256], channels=16))\n"
-    )
+    monkeypatch.setattr(benchmark_scaling, "step_of_processes", lambda options, number: 0.5)
     options = BenchmarkOptions(
-        parts=("scaling", "throughput"), config=str(config), crop=64, batch=1,
+        parts=("scaling", "throughput"), config=small_config, crop=64, batch=1,
         json=str(tmp_path / "speed.json"),
     )  # fmt: skip
     parts = run_benchmark(options)["parts"]
     rows = parts["scaling"]["rows"]
     assert [(row["name"], row["value"]) for row in rows] == [
-        ("crop", 64), ("num_classes", 5),
+        ("crop", 64), ("num_classes", 5), ("processes", 1),
     ]  # fmt: skip
-    assert all(row["par"] > 0 and row["step"] > 0 for row in rows)
+    assert all(row["par"] > 0 and row["step"] > 0 for row in rows[:2])
+    assert rows[2]["step"] == 0.5
     (row,) = parts["throughput"]["rows"]
     assert row["batch"] == 1 and row["images_per_second"] == pytest.approx(1 / row["step"])
     assert set(row["shares"]) >= {"CAMs", "PAR", "forward pass"} and row["recipe_hours"] > 0

@@ -28,7 +28,7 @@ def label_map(logits: Tensor, size: tuple[int, int], align_corners: bool = False
     """
     label = torch.empty((1, *size), dtype=torch.int64, device=logits.device)
     for y0, strip in resize_strips(logits[None], size, align_corners):
-        torch.argmax(strip, dim=1, out=label[:, y0 : y0 + strip.shape[2]])
+        label[:, y0 : y0 + strip.shape[2]] = strip.max(dim=1).indices  # faster than argmax on CPU
     return label
 
 

@@ -16,6 +16,6 @@ def possible_labels(logits: Tensor, thr: float) -> Tensor:
         and every label whose probability reaches ``thr`` at some pixel.
     """
     keep = logits.softmax(dim=0).amax(dim=(1, 2)) >= thr
-    keep[logits.argmax(dim=0).unique()] = True
+    keep[logits.max(dim=0).indices.unique()] = True
     keep[0] = True
     return torch.nonzero(keep)[:, 0]
