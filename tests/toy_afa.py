@@ -76,7 +76,7 @@ def make_samples(labels, boxes=None, **metainfo):
     samples = []
     for i, label in enumerate(labels):
         sample = SegDataSample(metainfo=dict(metainfo))
-        sample.set_data(dict(gt_label=torch.tensor(label, dtype=torch.float32)))
+        sample.set_data(dict(gt_label=torch.as_tensor(label, dtype=torch.float32)))
         if boxes is not None:
             sample.set_metainfo(dict(img_box=boxes[i]))
         samples.append(sample)

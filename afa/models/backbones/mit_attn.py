@@ -51,6 +51,7 @@ class MiTAttn(BaseModule):
         embed_dims: Channels of the four stages.
         num_attn: Number A of attention maps: heads of stage 4 times `num_attn_blocks`.
         head_dim: Channels of one head of stage 4, to scale the logits by.
+        drop_path_rate: As given; with 0 training and CAMs see the same features.
         has_qk: Tells that `with_qk` is there; a backbone without it gives logits.
 
     Example:
@@ -78,6 +79,7 @@ class MiTAttn(BaseModule):
         self.arch = arch
         self.embed_dims, self.depths = ARCHS[arch]
         self.strides = tuple(strides)
+        self.drop_path_rate = drop_path_rate
         self.num_attn_blocks = num_attn_blocks
         self.num_attn = NUM_HEADS[-1] * num_attn_blocks
 

@@ -139,7 +139,11 @@ class AFA(SoftMapsMixin, BaseSegmentor):
 
     @torch.no_grad()
     def compute_cams(
-        self, inputs: Tensor, class_idx: Tensor, with_affinity: bool = False
+        self,
+        inputs: Tensor,
+        class_idx: Tensor,
+        with_affinity: bool = False,
+        feat: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, tuple[int, int] | None]:
         """Compute CAMs over all scales and, on the way, the affinity of one scale.
 
@@ -149,6 +153,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             inputs: (B, 3, H, W) network inputs.
             class_idx: (B, M) present classes, see :func:`present_classes`.
             with_affinity: also give the affinity at ``train_cfg.propagation_scale``.
+            feat: (B, C, h, w) stage 4 of the inputs without drop path, where it is known.
 
         Returns:
             CAMs (B, M, H, W) in 0..1; the affinity (B, N', N') of the unmirrored images or None;
@@ -161,7 +166,10 @@ class AFA(SoftMapsMixin, BaseSegmentor):
 
         def encode(images: Tensor, scale: float) -> Tensor:
             if not with_affinity or scale != cfg.propagation_scale:
-                return self.cls_head.class_maps(self.backbone(images, drop_path=False)[-1])
+                known = [feat] if feat is not None and scale == 1.0 else []
+                unknown = images.chunk(2)[1] if known else images
+                feats = [*known, self.backbone(unknown, drop_path=False)[-1]]
+                return self.cls_head.class_maps(torch.cat(feats))
             feats, attn = self._encode_pair(images, ask)
             found.update(affinity=self.affinity(attn), grid=tuple(feats.shape[2:]))
             return self.cls_head.class_maps(feats)
@@ -213,6 +221,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         img_boxes: Sequence[Sequence[int]] | None = None,
         propagate: bool = True,
         num_present: int | None = None,
+        feat: Tensor | None = None,
     ) -> dict[str, Any]:
         """Make pseudo labels from image labels.
 
@@ -222,6 +231,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             img_boxes: real image (y0, y1, x0, x1) in each padded crop; None for no padding.
             propagate: also make the propagated label.
             num_present: M, where it is known, see :func:`present_classes`.
+            feat: see :meth:`compute_cams`.
 
         Returns:
             ``class_idx`` (B, M), ``cams`` (B, M, H, W), ``pseudo`` (B, H, W) and, with
@@ -229,7 +239,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         """
         cfg = self.train_cfg
         class_idx = present_classes(labels, num_present)
-        cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=propagate)
+        cams, affinity, grid = self.compute_cams(inputs, class_idx, propagate, feat)
         with torch.autocast(inputs.device.type, enabled=False):
             masks = two_scores(cams, class_idx, cfg.bkg_thr_high, cfg.bkg_thr_low)
             sets = [masks, self._propagate(affinity, grid)(masks)] if propagate else [masks]
@@ -260,14 +270,18 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             return dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
 
         # Labels first: what the passes without gradient hold is gone before the one with gradient.
+        # Without drop path that one comes first, as one of those that CAMs are made from.
+        is_same = getattr(self.backbone, "drop_path_rate", None) == 0
+        found = self._features(inputs) if is_same else None
+        feat = None if found is None else found[0][-1].detach()
         H, W = inputs.shape[2:]
         boxes = [sample.metainfo.get("img_box", (0, H, 0, W)) for sample in data_samples]
         propagate = self.phase == "propagated" and self.has_walk
         num_present = self.num_present(data_samples)
-        made = self.make_labels(inputs, labels, boxes, propagate, num_present)
+        made = self.make_labels(inputs, labels, boxes, propagate, num_present, feat)
         seg_label = made["propagated"] if propagate else made["pseudo"]
 
-        feats, attn = self._features(inputs)
+        feats, attn = found or self._features(inputs)
         losses = dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
         seg_logits = self.decode_head(feats)
         losses["loss_seg"] = self.decode_head.loss_decode(

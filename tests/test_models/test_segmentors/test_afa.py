@@ -134,6 +134,22 @@ def test_a_step_updates_batch_norm_once_and_drops_paths():
     assert first["loss_cls"] != model.loss(make_inputs(), make_samples(LABELS))["loss_cls"]
 
 
+@pytest.mark.parametrize("phase", ["pseudo", "propagated"])
+def test_without_drop_path_the_pass_with_gradient_serves_the_cams_too(monkeypatch, phase):
+    model = make_afa().train()
+    model.set_phase(phase)
+    forward = _count(monkeypatch, model.backbone, "forward")
+    losses, images = [], []
+    for rate in (0.0, 0.1):  # only told so: its blocks drop nothing
+        monkeypatch.setattr(model.backbone, "drop_path_rate", rate)
+        forward.reset_mock()
+        losses.append(model.loss(make_inputs(), make_samples(LABELS)))
+        images.append(sum(len(call.args[0]) for call in forward.call_args_list))
+    assert images == [12, 14]  # three scales of two photos and their mirror images; with gradient
+    for name, value in losses[0].items():
+        assert torch.allclose(value, losses[1][name], rtol=1e-4, atol=1e-6), name
+
+
 # ---- values -------------------------------------------------------------------------------------
 
 
