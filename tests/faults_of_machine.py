@@ -120,7 +120,8 @@ FAULTS = [
         "train",
         "lower num_workers, or raise `ulimit -n`",
         patch=raising(
-            "afa.datasets.transforms.load_photo.read_photo", OSError(24, "Too many open files")
+            "afa.datasets.transforms.load_photo.read_photo_bytes",
+            OSError(24, "Too many open files"),
         ),
     ),
 ]

@@ -30,6 +30,10 @@ def test_train_is_seen_as_a_test_sees_it(cfg, root):
     assert packed["data_samples"].metainfo["ori_shape"] == photo.shape[:2]
     assert "gt_sem_seg" not in packed["data_samples"]
     assert data.photo(1).shape == photo.shape
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.pipeline[0]["fit"] = (28, 28)
+    data = SplitData(cfg, "train")
+    assert data.dataset.pipeline.transforms[0].fit and data.photo(1).shape == photo.shape
 
 
 def test_masks_are_those_of_the_data_set(cfg, root):

@@ -63,6 +63,8 @@ class LoadPhoto(BaseTransform):
 
     def whole(self) -> LoadPhoto:
         """Give the same step without ``fit``."""
+        if self.fit is None:
+            return self
         return LoadPhoto(self.apply_exif, self.max_pixels, backend_args=self.backend_args)
 
     def __repr__(self) -> str:

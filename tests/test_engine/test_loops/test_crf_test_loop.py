@@ -10,6 +10,7 @@ from mmseg.registry import METRICS
 from PIL import Image
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
+from afa.datasets import LoadPhoto
 from afa.engine.evaluation_options import EvaluationOptions
 from afa.engine.loops import crf_test_loop
 from afa.engine.runner import build_runner
@@ -193,3 +194,10 @@ def test_photos_are_loaded_as_the_data_set_loads_them(photos, tmp_path):
     wrapped = SimpleNamespace(datasets=[SimpleNamespace(dataset=runner.test_dataloader.dataset)])
     assert crf_test_loop._photo_loader(wrapped) is runner.test_loop.load_photo
     assert type(crf_test_loop._photo_loader(object())).__name__ == "LoadPhoto"
+
+
+def test_photos_that_the_data_set_decodes_smaller_are_loaded_whole():
+    reduced = LoadPhoto(apply_exif=False, fit=(8, 8))
+    pipeline = SimpleNamespace(transforms=[reduced])
+    found = crf_test_loop._photo_loader(SimpleNamespace(pipeline=pipeline))
+    assert found.fit is None and found.apply_exif is False
