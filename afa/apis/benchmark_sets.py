@@ -191,7 +191,7 @@ def validation_case(setup: Setup, data_root: str, num_photos: int) -> Case:
 
 
 def _metric(field: str, dataset: Any) -> Any:
-    kind = dict(type="WSSSIoUMetric", field=field)
+    kind = dict(type="WSSSIoUMetric", field=field, prefix=field)
     metric = METRICS.build(dict(type="MultiLabelMetric") if field == "pred_label" else kind)
     metric.dataset_meta = dataset.metainfo
     return metric

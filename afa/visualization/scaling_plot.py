@@ -34,7 +34,7 @@ def scaling_plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
             axes.plot(values, [row["par"] for row in some], "s--", color="#d55e00", label="PAR")
         axes.set_xlabel(NAMES.get(name, name))
         axes.set_xticks(values)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(row["step"] for row in some))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("seconds")
     figure.axes[0].legend(frameon=False)

@@ -20,7 +20,7 @@ class LoadPhoto(BaseTransform):
             or boxes lie in the grid of the stored pixels, as in COCO.
         max_pixels: Photos with more pixels are refused.
         fit: Width and height of the box of the :class:`ResizeToFit` that follows: large JPEGs are
-            then decoded at 1/2, 1/4 or 1/8 of their size, in a third of the time and less.
+            then decoded at 1/2, 1/4 or 1/8 of their size, several times as fast.
             ``ori_shape`` is that of the whole photo all the same. None decodes all.
         backend_args: mmengine's file backend; None for files of this machine.
     """
