@@ -32,7 +32,7 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Networks this small hardly gain from a second thread: three pipelines side by side, of one thread each.
 COMPARE := work_dirs/compare

@@ -142,8 +142,9 @@ def decode_reduced(
             with contextlib.suppress(cv2.error):  # Pillow has a try, and says what is wrong
                 image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
                 if image is not None:
-                    upright = image.shape[:2] == tuple(-(-side // share) for side in size)
-                    return image, size if upright else size[::-1]
+                    stored = tuple(-(-side // share) for side in size)
+                    turned = image.shape[:2] == stored[::-1] != stored
+                    return image, size[::-1] if turned else size
     image = _decode_with_pillow(data, name, apply_exif, max_pixels)
     return image, image.shape[:2]
 

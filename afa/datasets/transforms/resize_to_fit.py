@@ -44,7 +44,7 @@ class ResizeToFit(BaseTransform):
         check_mask_sizes(results)
         height, width = results["img"].shape[:2]
         ratio = fit_ratio((height, width), self.scale)
-        if ratio > 1 and max(results.get("ori_shape", (0, 0))) > max(height, width):
+        if ratio > 1 and results.get("decoded_shape") == (height, width):
             raise ValueError(
                 f"LoadPhoto has decoded the photo at {width} x {height} only, for a box smaller "
                 f"than {self.scale}: give LoadPhoto fit={self.scale} or none."
