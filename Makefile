@@ -34,9 +34,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# Networks this small hardly gain from a second thread: three pipelines side by side, of one thread each.
+# Networks this small hardly gain from a second thread: two pipelines side by side, of one thread each, the longest first.
 COMPARE := work_dirs/compare
-COMPARE_JOBS ?= 3
+COMPARE_JOBS ?= 2
 compare: setup
 	$(BIN)/python tools/dataset_converters/shapes.py
 	@mkdir -p $(COMPARE)
