@@ -32,7 +32,7 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Networks this small hardly gain from a second thread: two pipelines side by side, of one thread each, the longest first.
 COMPARE := work_dirs/compare
