@@ -59,10 +59,8 @@ class LoadPhoto(BaseTransform):
             data = fileio.get(path, backend_args=self.backend_args)
         image, size = decode_reduced(data, path, self.fit, self.apply_exif, self.max_pixels)
         results.update(img=image, img_shape=image.shape[:2], ori_shape=size)
-        if image.shape[:2] != size:
-            results["decoded_shape"] = image.shape[
-                :2
-            ]  # for ResizeToFit to see whether it is enough
+        if image.shape[:2] != size:  # for ResizeToFit to see whether it is enough
+            results["decoded_shape"] = image.shape[:2]
         return results
 
     def whole(self) -> LoadPhoto:

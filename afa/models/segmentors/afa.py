@@ -166,10 +166,10 @@ class AFA(SoftMapsMixin, BaseSegmentor):
 
         def encode(images: Tensor, scale: float) -> Tensor:
             if not with_affinity or scale != cfg.propagation_scale:
-                known = [feat] if feat is not None and scale == 1.0 else []
-                unknown = images.chunk(2)[1] if known else images
-                feats = [*known, self.backbone(unknown, drop_path=False)[-1]]
-                return self.cls_head.class_maps(torch.cat(feats))
+                if feat is None or scale != 1.0:
+                    return self.cls_head.class_maps(self.backbone(images, drop_path=False)[-1])
+                mirrored = self.backbone(images.chunk(2)[1], drop_path=False)[-1]
+                return self.cls_head.class_maps(torch.cat([feat, mirrored]))
             feats, attn = self._encode_pair(images, ask)
             found.update(affinity=self.affinity(attn), grid=tuple(feats.shape[2:]))
             return self.cls_head.class_maps(feats)
