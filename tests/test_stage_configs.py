@@ -112,6 +112,8 @@ def test_pipeline_loads_and_its_stages_fit_together(path, tmp_path):
         return
     order = ["cams", "affinity_labels", "affinitynet", "random_walk", "pseudo_labels"]
     assert list(stages)[-8:-3] == order and "--save-maps" in stages["cams"].args
+    walk, labels = stages["random_walk"].args, stages["pseudo_labels"].args
+    assert "--save-maps" in walk and labels[5:7] == ["--walked", "{random_walk}"]
     assert stages["affinitynet"].options[MASKS] == "{affinity_labels}/labels"
     assert stages["segmentation"].options[MASKS] == "{pseudo_labels}/labels"
     for name in ("random_walk", "pseudo_labels"):  # measured on masks, not on their own labels

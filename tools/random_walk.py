@@ -20,6 +20,12 @@ def parse_args() -> argparse.Namespace:
     add("--split", required=True, help="train, val, test, or a file with one image id per line")
     add("--alpha", type=float, default=16.0, help="exponent of the background (default: 16)")
     add("--out", metavar="DIR", help="folder (default: WORK_DIR/random_walk_SPLIT)")
+    add("--save-maps", action="store_true", help="write the maps after the walk too")
+    add(
+        "--walked",
+        metavar="DIR",
+        help="folder of an earlier call with --save-maps: read its maps, run no network",
+    )
     add("--crf", action="store_true", help="dense CRF after the walk")
     add("--crf-settings", nargs="+", metavar="KEY=VALUE", help="constants of the CRF, max_side")
     add(
@@ -55,7 +61,7 @@ def main() -> None:
     from afa.apis.random_walk_labels import KIND, make_random_walk_labels
     from afa.engine.config import load_config
 
-    same = ("split", "out", "crf", "crf_workers", "evaluate", "sweep", "overwrite")
+    same = ("split", "out", "crf", "crf_workers", "evaluate", "sweep", "save_maps", "overwrite")
     options = MapStageOptions(
         kind=KIND,
         alphas=(args.alpha,),
@@ -66,7 +72,7 @@ def main() -> None:
         **{name: getattr(args, name) for name in same},
     )
     cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))
-    make_random_walk_labels(cfg, args.checkpoint, args.maps, options)
+    make_random_walk_labels(cfg, args.checkpoint, args.maps, options, args.walked)
 
 
 if __name__ == "__main__":

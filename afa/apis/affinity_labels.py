@@ -50,7 +50,7 @@ class AffinityLabelMaker:
 
     def __call__(self, packed: dict[str, Any], image_label: np.ndarray | None) -> MapsOfImage:
         """Give the masks of an image, those of the low exponent first."""
-        class_idx, cams = cams_of(packed, self.maps, self.num_classes)
+        class_idx, cams = maps_of(packed, self.maps, self.num_classes)
 
         def make(alphas: Sequence[float]) -> Tensor:
             masks = [torch.cat([power_background(cams, a), cams], dim=1) for a in alphas]
@@ -59,16 +59,16 @@ class AffinityLabelMaker:
         return MapsOfImage(class_idx, list(make(self.scores).unbind(1)), make=make)
 
 
-def cams_of(packed: dict[str, Any], maps: MapFolder, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Read the CAMs of a photo that a test pipeline has packed.
+def maps_of(packed: dict[str, Any], maps: MapFolder, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Read the maps of a photo that a test pipeline has packed.
 
     Args:
         packed: what the pipeline gives; its meta data have ``img_id`` and ``ori_shape``.
-        maps: the CAMs.
+        maps: the CAMs, or maps after the walk.
         num_classes: C, with the background.
 
     Returns:
-        (1, M) foreground classes 0..K-1 and (1, M, h, w) CAMs in 0..1.
+        (1, M) foreground classes 0..K-1, -1 for the background, and (1, M, h, w) maps in 0..1.
 
     Raises:
         ValueError: if there are none for it.

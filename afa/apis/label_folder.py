@@ -69,14 +69,11 @@ class LabelFolder:
                 "another folder with --out; this one is left as it is."
             )
         if found is not None and not overwrite:
-            changed = [
-                name for name in {**found, **settings} if found.get(name) != settings.get(name)
-            ]
+            changed = settings_changed(found, settings)
             if changed:
                 raise ValueError(
-                    f"'{self.path}' holds labels that were made with other settings "
-                    f"({_difference(found, settings, changed)}): give another folder with "
-                    "--out, or replace them with --overwrite."
+                    f"'{self.path}' holds labels that were made with other settings ({changed}): "
+                    "give another folder with --out, or replace them with --overwrite."
                 )
         if found is not None and overwrite:
             self._clear()
@@ -131,9 +128,12 @@ class LabelFolder:
             (self.path / name).unlink(missing_ok=True)
 
 
-def _difference(found: Mapping, wanted: Mapping, names: Sequence[str]) -> str:
+def settings_changed(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Name the settings in which two differ, with both values; empty where they are the same."""
     return ", ".join(
-        f"{name} was {_short(found.get(name))}, now {_short(wanted.get(name))}" for name in names
+        f"{name} was {_short(found.get(name))}, now {_short(wanted.get(name))}"
+        for name in {**found, **wanted}
+        if found.get(name) != wanted.get(name)
     )
 
 

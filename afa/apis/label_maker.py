@@ -42,6 +42,8 @@ class MapsOfImage:
         align_corners: how ``masks`` are resized.
         cams: (1, M, h, w) in 0..1 of kind ``'cam'``, else None.
         make: gives the masks of further background scores, (1, T, 1 + M, h, w).
+        exact: whether the maps that are kept are the first masks as they are, for a stage that
+            goes on from there; else CAMs or shares in eight bits.
     """
 
     class_idx: Tensor
@@ -49,6 +51,7 @@ class MapsOfImage:
     align_corners: bool = False
     cams: Tensor | None = None
     make: Any = None
+    exact: bool = False
 
     @property
     def labels(self) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from mmengine.config import Config
 
-from afa.apis.label_folder import SETTINGS, LabelFolder
+from afa.apis.label_folder import SETTINGS, LabelFolder, settings_changed
 from afa.apis.label_maker import MapsOfImage
 from afa.apis.map_folder import MapFolder
 from afa.apis.map_stage_options import MapStageOptions
@@ -68,6 +68,7 @@ def run_map_stage(
     options: MapStageOptions,
     start: float,
     settings: Mapping[str, Any],
+    walked: MapFolder | None = None,
 ) -> dict[str, Any]:
     """Write label maps of a split from CAMs, with figures if asked for, and a summary.
 
@@ -78,6 +79,8 @@ def run_map_stage(
         options: what to make.
         start: when the preparation began, by :func:`time.monotonic`.
         settings: what else decides the content of the label maps; what JSON can hold.
+        walked: maps that an earlier call has kept and ``maker`` reads; they must be those that
+            this call would make.
 
     Returns:
         The content of summary.json.
@@ -104,12 +107,15 @@ def run_map_stage(
         test_pipeline=config_digest(data.pipeline),
         **settings,
     )
+    decisive = json.loads(json.dumps(decisive))
+    if walked is not None:
+        _refuse_other_maps(walked, decisive)
     run = MapStageRun(
         options=options,
         data=data,
         maker=maker,
         folder=folder,
-        settings=json.loads(json.dumps(decisive)),
+        settings=decisive,
         crf=crf,
         max_side=options.max_side,
         masks=images_with_mask(data) if evaluates else frozenset(),
@@ -117,6 +123,16 @@ def run_map_stage(
         loader_workers=loader_workers(cfg),
     )
     return make_labels(run, start)
+
+
+def _refuse_other_maps(walked: MapFolder, settings: Mapping[str, Any]) -> None:
+    """Stop where maps were made with other settings; the CRF comes after them."""
+    changed = settings_changed(dict(walked.settings, crf=None), dict(settings, crf=None))
+    if changed:
+        raise ValueError(
+            f"'{walked.path}' holds maps that were made with other settings ({changed}): make them "
+            "anew, or leave --walked out."
+        )
 
 
 def _refuse_labels_as_masks(data: SplitData) -> None:

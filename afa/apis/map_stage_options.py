@@ -33,6 +33,7 @@ class MapStageOptions:
         crf_workers: processes that compute CRFs and write files; None to choose.
         evaluate: compare label maps with masks.
         sweep: exponents to evaluate too, before the CRF; empty for ``SWEEP``; None for none.
+        save_maps: keep the maps of the label maps too, for a later stage.
         overwrite: replace labels that are there.
         launcher: how processes are started.
         device: where the network runs; None for the GPU if there is one.
@@ -51,12 +52,11 @@ class MapStageOptions:
     crf_workers: int | None = None
     evaluate: bool = False
     sweep: Sequence[float] | None = None
+    save_maps: bool = False
     overwrite: bool = False
     launcher: str = "none"
     device: str | None = None
     command: str = ""
-
-    save_maps = False  # CAMs are there; label maps are all that this writes
 
     def __post_init__(self) -> None:
         """Check every option."""

@@ -142,8 +142,10 @@ def _job(run: LabelRun, index: int, item: dict[str, Any]) -> LabelJob:
         kept, classes = shares(maps), maps.labels
         if maps.cams is not None:  # they say more: a background score can still be chosen
             kept, classes = maps.cams[0], maps.labels[1:]
+        elif maps.exact:
+            kept = maps.masks[0][0]
         path = run.folder.file("maps", img_id)
-        job.update(npz=path, maps=kept.cpu().numpy(), map_classes=classes)
+        job.update(npz=path, maps=kept.cpu().numpy(), map_classes=classes, exact=maps.exact)
     if run.crf is None:
         label = label_map(maps, item["size"]).cpu().numpy()
         return LabelJob(classes=maps.labels, label=label, **job)

@@ -21,7 +21,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
-from afa.apis.affinity_labels import cams_of
+from afa.apis.affinity_labels import maps_of
 from afa.apis.inference import init_model
 from afa.apis.label_maker import MapsOfImage
 from afa.apis.map_folder import MapFolder
@@ -45,22 +45,29 @@ class RandomWalkMaker:
         maps: the CAMs.
         alphas: exponent of the background of the label maps.
         num_classes: C, with the background.
+        sweep: further exponents; their backgrounds take the same walk.
     """
 
     source = "maps"
 
     def __init__(
-        self, model: nn.Module, maps: MapFolder, alphas: Sequence[float], num_classes: int
+        self,
+        model: nn.Module,
+        maps: MapFolder,
+        alphas: Sequence[float],
+        num_classes: int,
+        sweep: Sequence[float] = (),
     ) -> None:
         self.model = model
         self.maps = maps
         self.scores = tuple(alphas)
         self.num_classes = num_classes
+        self.alphas = [*alphas, *(alpha for alpha in sweep if alpha not in alphas)]
 
     @torch.no_grad()
     def __call__(self, packed: dict[str, Any], image_label: np.ndarray | None) -> MapsOfImage:
         """Give the masks of an image after the walk."""
-        class_idx, cams = cams_of(packed, self.maps, self.num_classes)
+        class_idx, cams = maps_of(packed, self.maps, self.num_classes)
         data = self.model.data_preprocessor(pseudo_collate([packed]), False)
         meta = data["data_samples"][0].metainfo
         if any(meta.get("img_padding_size") or ()):
@@ -70,22 +77,54 @@ class RandomWalkMaker:
             )
         affinity = self.model.affinity(data["inputs"])  # (1, P, h, w)
         class_idx, cams = class_idx.to(affinity.device), cams.to(affinity.device)
+        backgrounds = [power_background(cams, alpha) for alpha in self.alphas]
+        grid = F.interpolate(
+            torch.cat([*backgrounds, cams], dim=1), size=affinity.shape[2:], mode="area"
+        )
+        walked = self.model.propagate(grid, affinity)  # (1, T + M, h, w): maps walk apart
+        own, others = walked.split([len(self.alphas), cams.shape[1]], dim=1)
 
         def make(alphas: Sequence[float]) -> Tensor:
-            backgrounds = [power_background(cams, alpha) for alpha in alphas]
-            grid = F.interpolate(
-                torch.cat([*backgrounds, cams], dim=1), size=affinity.shape[2:], mode="area"
-            )
-            walked = self.model.propagate(grid, affinity)  # (1, T + M, h, w): maps walk apart
-            own, others = walked.split([len(alphas), cams.shape[1]], dim=1)
-            others = others[:, None].expand(-1, len(alphas), -1, -1, -1)
-            return torch.cat([own[:, :, None], others], dim=2)  # (1, T, 1 + M, h, w)
+            kept = own[:, [self.alphas.index(alpha) for alpha in alphas], None]
+            others_each = others[:, None].expand(-1, len(alphas), -1, -1, -1)
+            return torch.cat([kept, others_each], dim=2)  # (1, T, 1 + M, h, w)
 
-        return MapsOfImage(class_idx, list(make(self.scores).unbind(1)), make=make)
+        masks = list(make(self.scores).unbind(1))
+        return MapsOfImage(class_idx, masks, make=make, exact=True)
+
+
+class WalkedMapReader:
+    """Read the masks of an image that :class:`RandomWalkMaker` has made in an earlier call.
+
+    Args:
+        maps: the CAMs that have walked.
+        walked: the maps after the walk.
+        alphas: exponent of the background that has walked.
+        num_classes: C, with the background.
+    """
+
+    source = "maps"
+
+    def __init__(
+        self, maps: MapFolder, walked: MapFolder, alphas: Sequence[float], num_classes: int
+    ) -> None:
+        self.maps = maps
+        self.walked = walked
+        self.scores = tuple(alphas)
+        self.num_classes = num_classes
+
+    def __call__(self, packed: dict[str, Any], image_label: np.ndarray | None) -> MapsOfImage:
+        """Give the masks of an image."""
+        labels, masks = maps_of(packed, self.walked, self.num_classes)
+        return MapsOfImage(labels[:, 1:], [masks], make=lambda alphas: masks[:, None], exact=True)
 
 
 def make_random_walk_labels(
-    cfg: Config, checkpoint: str | Path, maps: str | Path, options: MapStageOptions
+    cfg: Config,
+    checkpoint: str | Path,
+    maps: str | Path,
+    options: MapStageOptions,
+    walked: str | Path | None = None,
 ) -> dict[str, Any]:
     """Write the pseudo labels of a split that the random walk makes.
 
@@ -94,6 +133,8 @@ def make_random_walk_labels(
         checkpoint: its checkpoint file.
         maps: folder of the CAMs.
         options: what to make; one exponent.
+        walked: folder of an earlier call with ``options.save_maps``, whose maps are read; None for
+            the network and the walk.
 
     Returns:
         The content of summary.json.
@@ -105,6 +146,12 @@ def make_random_walk_labels(
     start = time.monotonic()
     init_dist(options.launcher, timeout=TIMEOUT)
     folder = MapFolder(maps)
+    walked_folder = None if walked is None else MapFolder(walked, walked=True)
+    if walked_folder is not None and (options.sweep is not None or options.save_maps):
+        raise ValueError(
+            "--walked reads the maps of one alpha: give --sweep and --save-maps to the call that "
+            "makes them."
+        )
     model = init_model(cfg, checkpoint, options.device)
     if not hasattr(model, "propagate"):
         raise ValueError(
@@ -112,10 +159,15 @@ def make_random_walk_labels(
             "config and checkpoint of the affinity network."
         )
     data = SplitData(model.cfg, options.split, with_labels=False)
-    maker = RandomWalkMaker(model, folder, options.alphas, len(data.classes))
+    num_classes, alphas = len(data.classes), options.alphas
+    maker: RandomWalkMaker | WalkedMapReader
+    if walked_folder is None:
+        maker = RandomWalkMaker(model, folder, alphas, num_classes, options.sweep_scores)
+    else:
+        maker = WalkedMapReader(folder, walked_folder, alphas, num_classes)
     settings = dict(
         version=1,
         checkpoint=f"{Path(checkpoint).name}, sha256 {file_digest(Path(checkpoint))}",
         model=config_digest(model.cfg.model),
     )
-    return run_map_stage(model.cfg, maker, data, options, start, settings)
+    return run_map_stage(model.cfg, maker, data, options, start, settings, walked_folder)

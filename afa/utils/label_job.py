@@ -36,6 +36,7 @@ class LabelJob:
         npz: Where maps go; None for nowhere.
         map_classes: Labels of the maps.
         maps: (M, h, w) float32 in 0..1.
+        exact: Whether maps are written as they are, not in eight bits.
     """
 
     png: Path
@@ -48,6 +49,7 @@ class LabelJob:
     npz: Path | None = None
     map_classes: Sequence[int] = ()
     maps: np.ndarray | None = None
+    exact: bool = False
 
 
 def finish_label(
@@ -68,7 +70,7 @@ def finish_label(
     """
     if job.npz is not None:
         assert job.maps is not None, "maps are to be written"
-        write_maps(job.npz, job.map_classes, job.maps, job.size)
+        write_maps(job.npz, job.map_classes, job.maps, job.size, job.exact)
     label = job.label
     if label is None:
         labels = [_crf_label(job, scores, crf or {}) for scores in job.scores]

@@ -1,11 +1,12 @@
 """Maps of one image as a compressed array file without pickle: what CAMs are kept in.
 
 A file has three arrays, which ``np.load(path)`` reads: ``classes`` uint8 (M,), the label of each
-map (0 background, 1..K foreground); ``maps`` uint8 (M, h, w), the maps times 255; ``size`` int32
-(2,), height and width of the photo. Only classes that the image can have are there.
+map (0 background, 1..K foreground); ``maps`` (M, h, w), uint8 for the maps times 255 or float32 for
+the maps themselves; ``size`` int32 (2,), height and width of the photo. Only classes that the image
+can have are there.
 
 Eight bits: an error of at most 0.002, a quarter of the bytes of float16 on CAMs (measured in
-docs/pseudo_labels.md).
+docs/pseudo_labels.md). float32: small maps that the next stage must read as they were.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ BROKEN = (
     NotImplementedError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 _ARRAYS = ("classes", "maps", "size")
+_ROUNDING = 1e-3  # what float32 maps may lie outside of 0..1
 
 
 class ImageMaps(NamedTuple):
@@ -45,7 +47,11 @@ class ImageMaps(NamedTuple):
 
 
 def write_maps(
-    path: str | Path, classes: Sequence[int], maps: np.ndarray, size: Sequence[int]
+    path: str | Path,
+    classes: Sequence[int],
+    maps: np.ndarray,
+    size: Sequence[int],
+    exact: bool = False,
 ) -> None:
     """Write the maps of an image; the file is there whole or not at all.
 
@@ -54,6 +60,7 @@ def write_maps(
         classes: M labels, ascending, each once.
         maps: (M, h, w) float in 0..1; what lies outside is clipped. M may be 0.
         size: Height and width of the photo.
+        exact: Keep float32 values as they are, instead of eight bits.
 
     Raises:
         ValueError: If the labels do not fit the maps, or a map holds NaN.
@@ -69,9 +76,10 @@ def write_maps(
         raise ValueError(f"The labels of maps must ascend within 0..254, got {labels}.")
     if np.isnan(maps).any():
         raise ValueError(f"A map of '{path}' holds NaN: the weights of the network are broken.")
+    bits = np.rint(255 * np.clip(maps, 0, 1)).astype(np.uint8)
     arrays = dict(
         classes=np.array(labels, dtype=np.uint8),
-        maps=np.rint(255 * np.clip(maps, 0, 1)).astype(np.uint8),
+        maps=maps.astype(np.float32) if exact else bits,
         size=np.array(size, dtype=np.int32),
     )
     buffer = io.BytesIO()
@@ -101,13 +109,17 @@ def read_maps(path: str | Path) -> ImageMaps:
             f"'{path}' holds no maps, or is broken ({error}): make it anew."
         ) from error
     fits = maps.ndim == 3 and classes.shape == (len(maps),) and size.shape == (2,)
-    if not fits or maps.dtype != np.uint8:
+    if not fits or maps.dtype not in (np.uint8, np.float32):
         raise ValueError(
-            f"'{path}' must hold classes (M,), maps (M, h, w) uint8 and size (2,), got "
+            f"'{path}' must hold classes (M,), maps (M, h, w) uint8 or float32 and size (2,), got "
             f"{classes.shape}, {maps.shape} {maps.dtype} and {size.shape}: make it anew."
         )
+    if maps.dtype == np.uint8:
+        maps = maps.astype(np.float32) / 255
+    elif not (np.abs(maps - 0.5) <= 0.5 + _ROUNDING).all():  # NaN too
+        raise ValueError(f"'{path}' must hold maps in 0..1, but some value is not: make it anew.")
     height, width = (int(side) for side in size)
-    return ImageMaps(classes.tolist(), maps.astype(np.float32) / 255, (height, width))
+    return ImageMaps(classes.tolist(), maps, (height, width))
 
 
 def is_whole_maps(path: str | Path) -> bool:

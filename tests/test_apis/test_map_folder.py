@@ -25,6 +25,17 @@ def test_either_folder_will_do(folder):
         assert np.allclose(found.maps[:, 0, 0], [51 / 255, 1])
 
 
+def test_maps_after_the_walk_begin_with_the_background(folder):
+    with pytest.raises(ValueError, match=r"have not walked: tools/random_walk\.py --save-maps"):
+        MapFolder(folder, walked=True).read("a", (6, 8), 4)
+    maps = np.random.rand(2, 3, 4).astype(np.float32)
+    write_maps(folder / "maps" / "a.npz", [0, 2], maps, (6, 8), exact=True)
+    found = MapFolder(folder, walked=True).read("a", (6, 8), 4)
+    assert found.classes == [0, 2] and np.array_equal(found.maps, maps)
+    with pytest.raises(ValueError, match=r"which comes from CAMs here: tools/pseudo_labels.py"):
+        MapFolder(folder).read("a", (6, 8), 4)
+
+
 def test_unknown_origin_and_no_folder(folder):
     (folder / "settings.json").write_text("[1]")
     assert MapFolder(folder).settings == {}

@@ -3,7 +3,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
-from toy_stages import AFFINITY_NET, CLASSIFIER, IDS, write_cams, write_pictures, write_stage
+from toy_stages import (
+    AFFINITY_NET,
+    CLASSIFIER,
+    IDS,
+    files_of,
+    write_cams,
+    write_pictures,
+    write_stage,
+)
 
 from afa.apis.inference import init_model
 from afa.apis.map_stage_options import MapStageOptions
@@ -23,10 +31,11 @@ def toy(tmp_path_factory):
     return *write_stage(folder, root, AFFINITY_NET), write_cams(folder / "cams", root)
 
 
-def _make(toy, out, cfg_options=None, **options):
+def _make(toy, out, cfg_options=None, walked=None, **options):
     wanted = dict(split="val", kind=KIND, out=str(out), alphas=(4.0,), device="cpu")
     cfg = load_config(str(toy[0]), options=dict(cfg_options or {}))
-    return make_random_walk_labels(cfg, *toy[1:], MapStageOptions(**{**wanted, **options}))
+    options = MapStageOptions(**{**wanted, **options})
+    return make_random_walk_labels(cfg, *toy[1:], options, walked)
 
 
 def _plain_scores(model, data, i, cams, alpha):
@@ -80,6 +89,46 @@ def test_crf_and_no_steps(toy, tmp_path):
     assert plain["figures"]["mIoU"] > 50  # the maps are blurred masks
     assert crf["figures"]["mIoU"] != plain["figures"]["mIoU"]
     assert crf["settings"]["crf"]["bi_xy_std"] == 10
+
+
+def test_the_crf_on_walked_maps_runs_no_network(toy, tmp_path, monkeypatch):
+    crf = dict(crf=True, crf_workers=0, alphas=(24.0,), evaluate=True)
+    crf["crf_settings"] = dict(num_iters=3, bi_xy_std=10)
+    direct = _make(toy, tmp_path / "direct", **crf)
+    _make(toy, tmp_path / "walk", alphas=(24.0,), save_maps=True)
+    assert len(list((tmp_path / "walk/maps").iterdir())) == 4
+    monkeypatch.setattr("afa.models.segmentors.AffinityNet.affinity", None)
+    walked = _make(toy, tmp_path / "walked", walked=tmp_path / "walk", **crf)
+    assert files_of(tmp_path / "walked") == files_of(tmp_path / "direct")
+    assert walked["settings"] == direct["settings"]
+    assert walked["figures"]["mIoU"] == direct["figures"]["mIoU"]
+    plain = _make(toy, tmp_path / "plain", alphas=(24.0,), walked=tmp_path / "walk")
+    assert plain["num_made"] == 4
+    before = files_of(tmp_path / "walk")
+    assert {f"labels/{i}.png": before[f"labels/{i}.png"] for i in IDS} == files_of(
+        tmp_path / "plain"
+    )
+
+
+def test_walked_maps_of_something_else_are_refused(toy, tmp_path):
+    walk = tmp_path / "walk"
+    _make(toy, walk, save_maps=True)
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=r"other settings \(alphas was \[4.0\], now \[8.0\]"):
+        _make(toy, out, walked=walk, alphas=(8.0,))
+    with pytest.raises(ValueError, match=r"other settings \(model was"):
+        _make(toy, out, {"model.beta": 2.0}, walked=walk)
+    with pytest.raises(ValueError, match="maps of one alpha: give --sweep"):
+        _make(toy, out, walked=walk, sweep=(2.0,))
+    with pytest.raises(ValueError, match=r"other settings \(tool was"):
+        _make(toy, out, walked=toy[2])  # CAMs
+    assert not out.exists()
+    (walk / "maps" / f"{IDS[1]}.npz").write_bytes((toy[2] / f"maps/{IDS[1]}.npz").read_bytes())
+    with pytest.raises(ValueError, match="so that its maps have not walked"):
+        _make(toy, out, walked=walk)
+    (walk / "maps" / f"{IDS[1]}.npz").unlink()
+    with pytest.raises(ValueError, match=rf"no maps of the image '{IDS[1]}'.*random_walk.py"):
+        _make(toy, out, walked=walk)
 
 
 def test_other_networks_and_padding_are_refused(toy, tmp_path):

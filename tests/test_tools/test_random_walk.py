@@ -1,7 +1,7 @@
 """The command line; what it makes is tested beside afa/apis."""
 
 import pytest
-from toy_stages import AFFINITY_NET, run_tool, write_cams, write_pictures, write_stage
+from toy_stages import AFFINITY_NET, files_of, run_tool, write_cams, write_pictures, write_stage
 
 NAME = "random_walk.py"
 
@@ -25,6 +25,15 @@ def test_it_works_from_the_command_line(toy, tmp_path, capsys):
     assert "Done in" in capsys.readouterr().out
 
 
+def test_the_maps_of_one_call_serve_the_next(toy, tmp_path):
+    call = (*toy, "--split", "val", "--device", "cpu")
+    assert run_tool(NAME, *call, "--out", tmp_path / "walk", "--save-maps") == 0
+    assert run_tool(NAME, *call, "--out", tmp_path / "a", "--walked", tmp_path / "walk") == 0
+    walked = files_of(tmp_path / "walk")
+    labels = {name: walked[name] for name in walked if name.startswith("labels/")}
+    assert len(walked) == 8 and files_of(tmp_path / "a") == labels
+
+
 @pytest.mark.parametrize(
     ("args", "text"),
     [
@@ -33,6 +42,7 @@ def test_it_works_from_the_command_line(toy, tmp_path, capsys):
         (["--device", "tpu"], "device"),
         (["--crf-workers", "-1"], "0 or more"),
         (["--cfg-options", "model.num_stps=1"], "did you mean"),
+        (["--walked", "nowhere"], "no folder of maps 'nowhere': tools/random_walk.py --save-maps"),
     ],
 )
 def test_wrong_input_is_one_sentence(toy, tmp_path, capsys, args, text):

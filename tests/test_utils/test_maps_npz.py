@@ -29,6 +29,24 @@ def test_a_person_reads_it_with_numpy_alone(tmp_path):
         }
 
 
+def test_exact_maps_are_read_as_they_were(tmp_path):
+    path = tmp_path / "a.npz"
+    maps = np.random.rand(2, 4, 6).astype(np.float32)
+    maps[0, 0, :2] = (-1e-7, 1 + 1e-6)  # rounding
+    write_maps(path, [0, 5], maps, (40, 61), exact=True)
+    found = read_maps(path)
+    assert found.classes == [0, 5] and found.maps.dtype == np.float32
+    assert np.array_equal(found.maps, maps)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan, np.inf])
+def test_exact_maps_out_of_range_are_refused(tmp_path, value):
+    arrays = dict(classes=np.uint8([3]), size=np.int32([2, 2]))
+    np.savez(tmp_path / "a.npz", maps=np.full((1, 2, 2), value, np.float32), **arrays)
+    with pytest.raises(ValueError, match=r"must hold maps in 0\.\.1, but some value is not"):
+        read_maps(tmp_path / "a.npz")
+
+
 def test_no_class_is_a_file_without_maps(tmp_path):
     write_maps(tmp_path / "a.npz", [], np.zeros((0, 4, 6)), (8, 12))
     found = read_maps(tmp_path / "a.npz")

@@ -24,14 +24,18 @@ random_walk = dict(
     name="random_walk",
     tool="random_walk.py",
     checkpoint="{affinitynet.checkpoint}",
-    args=["{cams}", "--split", "train", "--alpha", "16", "--evaluate", "--sweep"],
+    args=["{cams}", "--split", "train", "--alpha", "16", "--save-maps", "--evaluate", "--sweep"],
     options={_masks: "SegmentationClassAug"},
 )
+# The CRF on the maps of that walk: the network runs once.
 pseudo_labels = dict(
     name="pseudo_labels",
     tool="random_walk.py",
     checkpoint="{affinitynet.checkpoint}",
-    args=["{cams}", "--split", "train", "--alpha", "16", "--evaluate", "--crf"],
+    args=[
+        *("{cams}", "--split", "train", "--alpha", "16"),
+        *("--walked", "{random_walk}", "--evaluate", "--crf"),
+    ],
     options={_masks: "SegmentationClassAug"},
 )
 segmentation = dict(
