@@ -97,12 +97,13 @@ def draw_plots(runs: Sequence[RunSummary], out: Path) -> list[str]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    above = dict(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
     figure, axes = plt.subplots(figsize=(7, 4))
     for run in runs:
         points = [(seconds / 60, value) for seconds, value in run.curve]
         axes.plot(*zip(*points, strict=True), marker="o", label=run.name) if points else None
     axes.set(xlabel="minutes since the first stage began", ylabel="segmentation mIoU, val (%)")
-    axes.legend()
+    axes.legend(**above)
     _save(figure, out / "miou_over_time.png")
     classes = list(dict.fromkeys(name for run in runs for name in per_class(run)))
     figure, axes = plt.subplots(figsize=(max(6, 0.45 * len(classes) + 3), 4))
@@ -114,7 +115,7 @@ def draw_plots(runs: Sequence[RunSummary], out: Path) -> list[str]:
     axes.set_xticks([index + 0.4 - width / 2 for index in range(len(classes))], classes)
     axes.tick_params(axis="x", rotation=60)
     axes.set_ylabel("IoU, val (%)")
-    axes.legend()
+    axes.legend(**above)
     _save(figure, out / "iou_per_class.png")
     plt.close("all")
     return ["miou_over_time.png", "iou_per_class.png"]
