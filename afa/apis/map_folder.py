@@ -71,7 +71,7 @@ class MapFolder:
                 f"'{path}' holds maps of a photo of {maps.size} pixels (height, width), but photo "
                 f"'{img_id}' has {tuple(size)}: make the maps of this data set."
             )
-        if self.walked and 0 not in maps.classes:
+        if self.walked and maps.classes[:1] != [0]:
             raise ValueError(
                 f"'{path}' holds no map of the background, so that its maps have not walked: "
                 f"{_WALKED}."

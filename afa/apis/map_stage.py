@@ -109,7 +109,7 @@ def run_map_stage(
     )
     decisive = json.loads(json.dumps(decisive))
     if walked is not None:
-        _refuse_other_maps(walked, decisive)
+        _refuse_other_maps(walked, decisive, folder)
     run = MapStageRun(
         options=options,
         data=data,
@@ -125,8 +125,13 @@ def run_map_stage(
     return make_labels(run, start)
 
 
-def _refuse_other_maps(walked: MapFolder, settings: Mapping[str, Any]) -> None:
-    """Stop where maps were made with other settings; the CRF comes after them."""
+def _refuse_other_maps(walked: MapFolder, settings: Mapping[str, Any], folder: LabelFolder) -> None:
+    """Stop where maps were made with other settings but the CRF, or would be overwritten."""
+    if walked.path.parent.resolve() == folder.path.resolve():
+        raise ValueError(
+            f"--out and --walked are the same folder '{folder.path}': give another --out, so that "
+            "the maps are kept."
+        )
     changed = settings_changed(dict(walked.settings, crf=None), dict(settings, crf=None))
     if changed:
         raise ValueError(

@@ -114,6 +114,12 @@ def read_maps(path: str | Path) -> ImageMaps:
             f"'{path}' must hold classes (M,), maps (M, h, w) uint8 or float32 and size (2,), got "
             f"{classes.shape}, {maps.shape} {maps.dtype} and {size.shape}: make it anew."
         )
+    # From -1 on, so that the first is 0 or more.
+    if classes.dtype.kind not in "iu" or (np.diff(classes.astype(np.int64), prepend=-1) <= 0).any():
+        raise ValueError(
+            f"The classes of '{path}' must be integers from 0 on that ascend, got "
+            f"{classes.tolist()}: make it anew."
+        )
     if maps.dtype == np.uint8:
         maps = maps.astype(np.float32) / 255
     elif not (np.abs(maps - 0.5) <= 0.5 + _ROUNDING).all():  # NaN too

@@ -122,7 +122,9 @@ def test_walked_maps_of_something_else_are_refused(toy, tmp_path):
         _make(toy, out, walked=walk, sweep=(2.0,))
     with pytest.raises(ValueError, match=r"other settings \(tool was"):
         _make(toy, out, walked=toy[2])  # CAMs
-    assert not out.exists()
+    with pytest.raises(ValueError, match="--out and --walked are the same folder"):
+        _make(toy, walk, walked=walk, overwrite=True)
+    assert not out.exists() and len(list((walk / "maps").iterdir())) == 4
     (walk / "maps" / f"{IDS[1]}.npz").write_bytes((toy[2] / f"maps/{IDS[1]}.npz").read_bytes())
     with pytest.raises(ValueError, match="so that its maps have not walked"):
         _make(toy, out, walked=walk)

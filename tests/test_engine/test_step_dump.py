@@ -40,7 +40,7 @@ def step():
 def _losses(model, batch):
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         losses = model._run_forward(model.data_preprocessor(batch, True), mode="loss")
-    return {name: float(value) for name, value in losses.items() if value.numel() == 1}
+    return {name: float(value.detach()) for name, value in losses.items() if value.numel() == 1}
 
 
 def test_a_written_step_gives_the_same_losses_again(step, tmp_path):

@@ -47,6 +47,14 @@ def test_exact_maps_out_of_range_are_refused(tmp_path, value):
         read_maps(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("classes", [[2, 1], [1, 1], [-1, 1], [0.0, 1.0]])
+def test_classes_that_do_not_ascend_are_refused(tmp_path, classes):
+    arrays = dict(maps=np.zeros((2, 2, 2), np.uint8), size=np.int32([2, 2]))
+    np.savez(tmp_path / "a.npz", classes=np.array(classes), **arrays)
+    with pytest.raises(ValueError, match="must be integers from 0 on that ascend"):
+        read_maps(tmp_path / "a.npz")
+
+
 def test_no_class_is_a_file_without_maps(tmp_path):
     write_maps(tmp_path / "a.npz", [], np.zeros((0, 4, 6)), (8, 12))
     found = read_maps(tmp_path / "a.npz")
