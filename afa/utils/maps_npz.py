@@ -76,13 +76,10 @@ def write_maps(
         raise ValueError(f"The labels of maps must ascend within 0..254, got {labels}.")
     if np.isnan(maps).any():
         raise ValueError(f"A map of '{path}' holds NaN: the weights of the network are broken.")
-    if exact:
-        maps = maps.astype(np.float32)
-    else:
-        maps = np.rint(255 * np.clip(maps, 0, 1)).astype(np.uint8)
+    kept = maps if exact else np.rint(255 * np.clip(maps, 0, 1))
     arrays = dict(
         classes=np.array(labels, dtype=np.uint8),
-        maps=maps,
+        maps=kept.astype(np.float32 if exact else np.uint8),
         size=np.array(size, dtype=np.int32),
     )
     buffer = io.BytesIO()
