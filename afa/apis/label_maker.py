@@ -37,11 +37,12 @@ class MapsOfImage:
 
     Args:
         class_idx: (1, M) foreground classes of the maps after the background.
-        masks: for each background score (1, 1 + M, h, w), background first. One for ``'seg'``:
-            logits.
+        masks: for each background score (1, 1 + M, h, w), background first. One for ``'seg'``.
         align_corners: how ``masks`` are resized.
         cams: (1, M, h, w) in 0..1 of kind ``'cam'``, else None.
-        make: gives the masks of further background scores, (1, T, 1 + M, h, w).
+        make: gives the masks of further background scores, (1, T, 1 + M, h, w); None where there
+            are no others.
+        logits: whether ``masks`` are logits.
         exact: whether the maps that are kept are the first masks as they are, for a stage that
             goes on from there; else CAMs or shares in eight bits.
     """
@@ -51,6 +52,7 @@ class MapsOfImage:
     align_corners: bool = False
     cams: Tensor | None = None
     make: Any = None
+    logits: bool = False
     exact: bool = False
 
     @property
@@ -137,7 +139,9 @@ class LabelMaker:
             kept = possible_labels(logits[0], self.label_thr)
         else:
             kept = torch.nonzero(torch.cat([classes.new_ones(1), classes[0]]))[:, 0]
-        return MapsOfImage(kept[None, 1:] - 1, [logits[:, kept]], self.model.align_corners)
+        return MapsOfImage(
+            kept[None, 1:] - 1, [logits[:, kept]], self.model.align_corners, logits=True
+        )
 
 
 def _check_model(model: nn.Module, kind: str, source: str) -> None:
@@ -212,6 +216,6 @@ def sweep_counts(
 def shares(maps: MapsOfImage) -> Tensor:
     """Turn the first masks into shares (1 + M, h, w) that sum to 1 at every pixel."""
     masks = maps.masks[0][0]
-    if maps.make is None:
+    if maps.logits:
         return masks.softmax(dim=0)
     return masks / masks.sum(dim=0, keepdim=True).clamp(min=1e-8)

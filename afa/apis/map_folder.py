@@ -74,11 +74,11 @@ class MapFolder:
         if self.walked and maps.classes[:1] != [0]:
             raise ValueError(
                 f"'{path}' holds no map of the background, so that its maps have not walked: "
-                f"{_WALKED}."
+                f"{self._hint}."
             )
         if not self.walked and 0 in maps.classes:
             raise ValueError(
-                f"'{path}' holds a map of the background, which comes from CAMs here: {_CAMS}."
+                f"'{path}' holds a map of the background, which comes from CAMs here: {self._hint}."
             )
         if maps.classes and maps.classes[-1] >= num_classes:
             raise ValueError(

@@ -139,11 +139,10 @@ def _job(run: LabelRun, index: int, item: dict[str, Any]) -> LabelJob:
         write_counts(run.folder.file("sweep", img_id), scores, counts)
     job: dict[str, Any] = dict(png=run.folder.file("labels", img_id), size=item["size"])
     if options.save_maps:
-        kept, classes = shares(maps), maps.labels
         if maps.cams is not None:  # they say more: a background score can still be chosen
             kept, classes = maps.cams[0], maps.labels[1:]
-        elif maps.exact:
-            kept = maps.masks[0][0]
+        else:
+            kept, classes = maps.masks[0][0] if maps.exact else shares(maps), maps.labels
         path = run.folder.file("maps", img_id)
         job.update(npz=path, maps=kept.cpu().numpy(), map_classes=classes, exact=maps.exact)
     if run.crf is None:
@@ -151,7 +150,7 @@ def _job(run: LabelRun, index: int, item: dict[str, Any]) -> LabelJob:
         return LabelJob(classes=maps.labels, label=label, **job)
     masks = [one[0].float().cpu().numpy() for one in maps.masks]
     return LabelJob(
-        classes=maps.labels, scores=masks, logits=maps.make is None, photo=item["photo"], **job
+        classes=maps.labels, scores=masks, logits=maps.logits, photo=item["photo"], **job
     )
 
 

@@ -116,7 +116,7 @@ class WalkedMapReader:
     def __call__(self, packed: dict[str, Any], image_label: np.ndarray | None) -> MapsOfImage:
         """Give the masks of an image."""
         labels, masks = maps_of(packed, self.walked, self.num_classes)
-        return MapsOfImage(labels[:, 1:], [masks], make=lambda alphas: masks[:, None], exact=True)
+        return MapsOfImage(labels[:, 1:], [masks])
 
 
 def make_random_walk_labels(
