@@ -16,6 +16,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
 from afa.evaluation.confusion import confusion_matrix
+from afa.models.segmentors.multi_scale_tta import segment
 from afa.models.utils import (
     KINDS,
     cut_padding,
@@ -133,8 +134,8 @@ class LabelMaker:
 
     def _segment(self, inputs: Tensor, meta: dict, classes: Tensor) -> MapsOfImage:
         """Logits of the segmentation head, of the classes that the image can have."""
-        infer = getattr(self.model, "inference", self.model.encode_decode)
-        logits = cut_padding(infer(inputs, [meta]), inputs.shape[2:], meta.get("img_padding_size"))
+        logits = segment(self.model, inputs, [meta])
+        logits = cut_padding(logits, inputs.shape[2:], meta.get("img_padding_size"))
         if self.source == "all":
             kept = possible_labels(logits[0], self.label_thr)
         else:

@@ -31,7 +31,7 @@ def keeping_logits(model: nn.Module) -> Iterator[None]:
     """Let the results of a model carry ``seg_logits``; those of mmseg's models always do."""
     given: Any = model.test_cfg
     if isinstance(given, AFATestCfg) and given.seg_logits is None:
-        model.test_cfg = dataclasses.replace(given, seg_logits="input")
+        model.test_cfg = dataclasses.replace(given, seg_logits="head")
     try:
         yield
     finally:

@@ -145,7 +145,7 @@ def _use_crf(cfg: Config, crf: dict[str, Any], options: EvaluationOptions) -> No
     loop.update({key: crf.pop(key) for key in _LOOP_KEYS if key in crf})
     crf = {"type": "DenseCRF", **crf}
     cfg.test_cfg = ConfigDict({**loop, "type": "CRFTestLoop", "crf": crf, "num_workers": workers})
-    _keep_logits(cfg.model, "input")
+    _keep_logits(cfg.model, "head")
     if options.format_only:
         return
     metrics = _metrics(cfg)

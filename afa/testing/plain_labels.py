@@ -143,8 +143,8 @@ def plain_affinity_label(label: Tensor, grid: tuple[int, int], radius: int) -> T
 
 
 def plain_affinity_loss(affinity: Tensor, label: Tensor) -> Tensor:
-    """Half the mean of 1 - a over positive pairs, half the mean of a over negative ones."""
+    """Half the mean of 1 - a over positive pairs, half that of a over negative ones, counts + 1."""
     positive, negative = (label == 1).float(), (label == 0).float()
-    loss_pos = (positive * (1 - affinity)).sum() / positive.sum().clamp(min=1)
-    loss_neg = (negative * affinity).sum() / negative.sum().clamp(min=1)
+    loss_pos = (positive * (1 - affinity)).sum() / (positive.sum() + 1)
+    loss_neg = (negative * affinity).sum() / (negative.sum() + 1)
     return 0.5 * (loss_pos + loss_neg)

@@ -12,7 +12,7 @@ train_pipeline = [
     ),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
-    dict(type="RandomCropPad", crop_size=crop_size),
+    dict(type="RandomCropPad", crop_size=crop_size, pad_val=(103.53, 116.28, 123.675)),
     dict(type="PackWSSSInputs"),
 ]
 model = dict(data_preprocessor=dict(size=crop_size))

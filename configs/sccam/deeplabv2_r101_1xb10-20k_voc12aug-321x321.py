@@ -13,7 +13,7 @@ train_pipeline = [
     dict(type="LoadAnnotations"),
     dict(type="RandomScale", ratio_range=(0.5, 1.5)),
     dict(type="RandomFlip", prob=0.5),
-    dict(type="RandomCropPad", crop_size=crop_size),
+    dict(type="RandomCropPad", crop_size=crop_size, pad_val=(103.53, 116.28, 123.675)),
     dict(type="PackWSSSInputs"),
 ]
 test_pipeline = [

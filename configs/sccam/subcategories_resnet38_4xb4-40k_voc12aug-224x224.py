@@ -11,6 +11,7 @@ model = dict(
         num_sub=10,
         pooling="avg",
         loss_weight=5.0,  # lambda
+        init_cfg=dict(type="Xavier", layer="Conv2d", distribution="uniform"),
     ),
 )
 # sub_labels: the file that tools/sub_categories.py has written; docs/pipelines.md says how to name it.

@@ -46,7 +46,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--cls-iters", type=int, default=380, help="shared classification phase")
     parser.add_argument("--seg-iters", type=int, default=300, help="iterations after it")
     parser.add_argument(
-        "--modules-only", action="store_true", help="leave out the rows with one seed"
+        "--modules-only",
+        action="store_true",
+        help="leave out the poolings and the upper bound, which have one seed",
     )
     parser.add_argument("--table-only", action="store_true", help="train nothing, only tabulate")
     return parser.parse_args()
@@ -82,12 +84,11 @@ def train(config: str, work_dir: Path, iters: int, seed: int, options: list[str]
 
 def run_all(args: argparse.Namespace) -> None:
     """Train every row: all seeds of the modules first, then the rows with one seed."""
-    jobs = [
-        (seed, POOLINGS[0], name, opts) for seed in args.seeds for name, opts in MODULES.items()
-    ]
+    rows = {**MODULES, **PROPAGATION}
+    jobs = [(seed, POOLINGS[0], name, opts) for seed in args.seeds for name, opts in rows.items()]
     first = args.seeds[0]
     if not args.modules_only:
-        jobs += single_jobs(first)
+        jobs += [(first, pooling, "+ AFA", []) for pooling in POOLINGS[1:]]
     for number, (seed, pooling, name, options) in enumerate(jobs, 1):
         print(f"{number}/{len(jobs)} seed {seed}, {pooling} pooling, {name}", flush=True)
         pool = f"model.cls_head.pooling={pooling}"
@@ -100,12 +101,6 @@ def run_all(args: argparse.Namespace) -> None:
     if not args.modules_only:
         print("upper bound: the same network on the true masks", flush=True)
         train(SUPERVISED, run_dir(args, first, POOLINGS[0], "supervised"), 720, first, [])
-
-
-def single_jobs(seed: int) -> list[tuple[int, str, str, list[str]]]:
-    """Rows that are run with one seed: seed, pooling, name, options."""
-    jobs = [(seed, POOLINGS[0], name, options) for name, options in PROPAGATION.items()]
-    return jobs + [(seed, pooling, "+ AFA", []) for pooling in POOLINGS[1:]]
 
 
 def run_dir(args: argparse.Namespace, seed: int, pooling: str, name: str) -> Path:
@@ -125,8 +120,8 @@ def table(args: argparse.Namespace) -> str:
     """Tabulate what has been run so far, in percent."""
     first = args.seeds[0]
     groups = [("modules", name, POOLINGS[0], args.seeds) for name in MODULES]
-    groups += [("propagation", name, POOLINGS[0], [first]) for name in PROPAGATION]
-    groups += [("propagation", "+ AFA", POOLINGS[0], [first])]
+    groups += [("propagation", name, POOLINGS[0], args.seeds) for name in PROPAGATION]
+    groups += [("propagation", "+ AFA", POOLINGS[0], args.seeds)]
     groups += [("pooling", "+ AFA", pooling, [first]) for pooling in POOLINGS]
     groups += [("upper bound", "supervised", POOLINGS[0], [first])]
     lines = ["| table | row | pooling | seeds | " + " | ".join(FIGURES) + " |"]

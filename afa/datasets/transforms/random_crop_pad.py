@@ -11,9 +11,6 @@ from mmseg.registry import TRANSFORMS
 
 from afa.datasets.transforms.mask_size import check_mask_sizes
 
-# Mean of ImageNet in BGR: mmcv loads images as BGR, and the preprocessor turns them later.
-IMAGENET_MEAN_BGR = (103.53, 116.28, 123.675)
-
 
 @TRANSFORMS.register_module()
 class RandomCropPad(BaseTransform):
@@ -27,14 +24,15 @@ class RandomCropPad(BaseTransform):
     Args:
         crop_size: Height and width of the crop in pixels, or one number for both.
         pad_val: Padding per channel, in the order of the image's channels (BGR as mmcv loads
-            them); rounded for an 8-bit image. The default is ImageNet's mean, 0 after normalising.
+            them); rounded for an 8-bit image. Black, as in the AFA program; those of the
+            multi-stage methods pad with the mean, (103.53, 116.28, 123.675).
         seg_pad_val: Padding of masks.
     """
 
     def __init__(
         self,
         crop_size: int | tuple[int, int],
-        pad_val: float | Sequence[float] = IMAGENET_MEAN_BGR,
+        pad_val: float | Sequence[float] = 0,
         seg_pad_val: int = 255,
     ) -> None:
         sides = tuple(crop_size) if isinstance(crop_size, Sequence) else (crop_size, crop_size)

@@ -14,8 +14,9 @@ from afa.utils.photo import fit_ratio
 class ResizeToFit(BaseTransform):
     """Resize image and mask to the largest size that fits, aspect kept.
 
-    Gives what mmcv's ``Resize(keep_ratio=True)`` gives, except that no side becomes less than one
-    pixel: mmcv fails on a photo whose sides differ by more than twice the scale.
+    As mmcv's ``Resize(keep_ratio=True)``, but sides are cut down to whole pixels, as in the AFA
+    program, and not rounded; and no side becomes less than one pixel: mmcv fails on a photo whose
+    sides differ by more than twice the scale.
 
     Args:
         scale: Width and height of the box in pixels, in mmcv's order.
@@ -43,13 +44,16 @@ class ResizeToFit(BaseTransform):
         """
         check_mask_sizes(results)
         height, width = results["img"].shape[:2]
-        ratio = fit_ratio((height, width), self.scale)
-        if ratio > 1 and results.get("decoded_shape") == (height, width):
+        is_reduced = results.get("decoded_shape") == (height, width)
+        if is_reduced and fit_ratio((height, width), self.scale) > 1:
             raise ValueError(
                 f"LoadPhoto has decoded the photo at {width} x {height} only, for a box smaller "
                 f"than {self.scale}: give LoadPhoto fit={self.scale} or none."
             )
-        size = tuple(max(1, int(side * ratio + 0.5)) for side in (width, height))
+        height, width = results["ori_shape"] if is_reduced else (height, width)
+        ratio = fit_ratio((height, width), self.scale)
+        # The side that decides must reach the box, whatever the rounding of the ratio.
+        size = tuple(max(1, int(side * ratio + 1e-6)) for side in (width, height))
         return Resize(scale=size, keep_ratio=False)(results)
 
     def __repr__(self) -> str:

@@ -128,7 +128,7 @@ class CRFTestLoop(TestLoop):
         if "seg_logits" not in sample or len(sample.seg_logits.data) < 2:
             raise ValueError(
                 "The dense CRF needs results with seg_logits of two classes or more: a model of "
-                "your own must write them (test_cfg.seg_logits='input' of AFA does)."
+                "your own must write them (test_cfg.seg_logits='head' of AFA does)."
             )
         logits = sample.seg_logits.data.float()
         labels = possible_labels(logits, self.label_thr)

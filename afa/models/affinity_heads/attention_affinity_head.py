@@ -17,7 +17,8 @@ class AttentionAffinityHead(BaseModule):
     Args:
         in_channels: number A of attention maps (heads times blocks).
         loss_aff: config of the affinity loss.
-        init_cfg: mmengine initialisation; Kaiming by default.
+        init_cfg: mmengine initialisation; None for that of the AFA program: weights Kaiming normal
+            (a = sqrt(5), fan out), torch's own bias.
     """
 
     def __init__(
@@ -26,8 +27,9 @@ class AttentionAffinityHead(BaseModule):
         loss_aff: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type="Kaiming", layer="Conv2d", a=1, mode="fan_in"))
+        super().__init__(init_cfg)
         self.proj = nn.Conv2d(in_channels, 1, 1, bias=True)
+        nn.init.kaiming_normal_(self.proj.weight, a=5**0.5, mode="fan_out")
         self.loss_aff = MODELS.build(loss_aff or dict(type="AffinityLoss"))
 
     def forward(self, attn: Tensor | tuple[Tensor, Tensor]) -> Tensor:

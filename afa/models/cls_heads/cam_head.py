@@ -33,7 +33,7 @@ class CAMHead(BaseModule):
             nothing. 0.5 in AffinityNet's program.
         hidden_channels: None, or channels of a 3x3 convolution and ReLU in front of everything:
             512 in AffinityNet's paper; its program has none.
-        init_cfg: mmengine initialisation.
+        init_cfg: mmengine initialisation; None for torch's own, as in the AFA program.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -51,7 +51,7 @@ class CAMHead(BaseModule):
         hidden_channels: int | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg or dict(type="Normal", layer="Conv2d", std=0.01))
+        super().__init__(init_cfg)
         if pooling not in POOLINGS:
             raise ValueError(f"CAMHead: pooling must be one of {POOLINGS}, got {pooling!r}")
         if num_classes < 2:

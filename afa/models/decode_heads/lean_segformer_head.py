@@ -18,6 +18,12 @@ from torch import Tensor
 class LeanSegformerHead(SegformerHead):
     """mmseg's SegformerHead, with its arguments and its weights, computed in another order."""
 
+    def init_weights(self) -> None:
+        """Initialise as the AFA program does: torch's own but for the fusion, which is mmcv's."""
+        super().init_weights()
+        for layer in (*(project.conv for project in self.convs), self.conv_seg):
+            layer.reset_parameters()
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Give segmentation logits.
 

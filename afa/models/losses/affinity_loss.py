@@ -1,7 +1,7 @@
 """Affinity loss of AFA (Ru et al., CVPR 2022, equation 5).
 
 B images, N tokens. L = 1/2 mean over positive pairs (1 - a) + 1/2 mean over negative pairs a:
-linear in the affinity, not a logarithm.
+linear in the affinity, not a logarithm. As in the AFA program, both counts are one too high.
 """
 
 from mmseg.registry import MODELS
@@ -21,8 +21,8 @@ def affinity_loss(affinity: Tensor, aff_label: Tensor) -> Tensor:
         Scalar in 0..1; a kind of pair that does not occur contributes 0. The means are over the
         batches of all processes together.
     """
-    loss_pos = global_mean(1 - affinity, aff_label == 1)
-    loss_neg = global_mean(affinity, aff_label == 0)
+    loss_pos = global_mean(1 - affinity, aff_label == 1, extra=1)
+    loss_neg = global_mean(affinity, aff_label == 0, extra=1)
     return 0.5 * (loss_pos + loss_neg)
 
 

@@ -23,15 +23,17 @@ from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg, from_cfg
 from afa.models.segmentors.soft_maps_mixin import SoftMapsMixin
 from afa.models.segmentors.write_result import write_result
 from afa.models.utils import (
+    RandomWalk,
+    SoftMaps,
     affinity_label,
     attention_affinity,
     ignore_outside,
     label_of_two_scores,
     multi_scale_cams,
     present_classes,
-    random_walk,
     resize_images,
-    two_scores,
+    scale_size,
+    stacked_masks,
 )
 
 PHASES = ("cls", "pseudo", "propagated")
@@ -117,10 +119,13 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         """Give the four feature maps of the backbone for (B, 3, H, W)."""
         return self.backbone(inputs)
 
+    def head_logits(self, inputs: Tensor) -> Tensor:
+        """Give segmentation logits (B, C, H/4, W/4) as the head computes them, in float32."""
+        return self.decode_head(self.extract_feat(inputs)).float()
+
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Give segmentation logits (B, C, H, W) at the size of the inputs."""
-        logits = self.decode_head(self.extract_feat(inputs))
-        return self._resize(logits, inputs.shape[2:])
+        return self._resize(self.head_logits(inputs), inputs.shape[2:])
 
     def affinity(self, attn: Attention) -> Tensor:
         """Affinity (B, N, N) that the propagation spreads along, from what _ask_attention gets."""
@@ -198,20 +203,17 @@ class AFA(SoftMapsMixin, BaseSegmentor):
 
     def _cams_and_walk(
         self, inputs: Tensor, class_idx: Tensor, with_walk: bool
-    ) -> tuple[Tensor, Any]:
+    ) -> tuple[Tensor, RandomWalk | None]:
         """CAMs and the random walk, see :class:`SoftMapsMixin`."""
         cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=with_walk)
-        return cams, self._propagate(affinity, grid) if with_walk else None
+        return cams, self._walk(affinity, grid)
 
-    def _propagate(self, affinity: Tensor, grid: tuple[int, int]) -> Any:
-        """Give a function that resizes masks to the token grid and walks along the affinity."""
+    def _walk(self, affinity: Tensor | None, grid: tuple[int, int] | None) -> RandomWalk | None:
+        """The random walk along an affinity that was computed; None for none."""
+        if affinity is None or grid is None:
+            return None
         cfg = self.train_cfg
-
-        def walk(masks: Tensor) -> Tensor:
-            masks = F.interpolate(masks, size=grid, mode="bilinear", align_corners=False)
-            return random_walk(masks, affinity, cfg.radius, cfg.power, cfg.num_steps)
-
-        return walk
+        return RandomWalk(affinity, grid, cfg.radius, cfg.power, cfg.num_steps)
 
     @torch.no_grad()
     def make_labels(
@@ -237,20 +239,67 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             ``class_idx`` (B, M), ``cams`` (B, M, H, W), ``pseudo`` (B, H, W) and, with
             ``propagate``, ``propagated`` (B, H, W), ``affinity`` (B, N', N') and its ``grid``.
         """
-        cfg = self.train_cfg
+        cfg, size = self.train_cfg, tuple(inputs.shape[2:])
         class_idx = present_classes(labels, num_present)
         cams, affinity, grid = self.compute_cams(inputs, class_idx, propagate, feat)
+        whole = (0, size[0], 0, size[1])
+        boxes = [whole] * len(inputs) if img_boxes is None else [_cut(b, size) for b in img_boxes]
         with torch.autocast(inputs.device.type, enabled=False):
-            masks = two_scores(cams, class_idx, cfg.bkg_thr_high, cfg.bkg_thr_low)
-            sets = [masks, self._propagate(affinity, grid)(masks)] if propagate else [masks]
-            if self.refiner is not None:  # linear: one pass for all masks of an image
-                sets = self.refiner.refine_sets(sets, self._par_weights(inputs))
-            made = [label_of_two_scores(masks, class_idx, inputs.shape[2:]) for masks in sets]
-        if img_boxes is not None:
-            made = [ignore_outside(label, img_boxes) for label in made]
+            scores = (cfg.bkg_thr_high, cfg.bkg_thr_low)
+            refined_at = None if self.refiner is None else scale_size(size, self.refine_scale)
+            sets = [stacked_masks(cams, class_idx, scores, refined_at)]
+            if propagate:
+                walk = self._walk(affinity, grid)
+                sets.append(SoftMaps(cams, class_idx, walk=walk).walked(scores))
+            images = self.rgb_images(inputs)
+            # One pass for the batch, or for each image where they differ in their padding.
+            groups = [(slice(None), whole)]
+            if any(box != whole for box in boxes):
+                groups = [(slice(i, i + 1), box) for i, box in enumerate(boxes)]
+            parts = [
+                self._labels([masks[group] for masks in sets], class_idx[group], images[group], box)
+                for group, box in groups
+            ]
+        made = [torch.cat(of_groups) for of_groups in zip(*parts, strict=True)]
         labels_made = dict(zip(("pseudo", "propagated"), made, strict=False))
         walk = dict(affinity=affinity, grid=grid) if propagate else {}
         return dict(class_idx=class_idx, cams=cams, **labels_made, **walk)
+
+    def _labels(
+        self,
+        sets: Sequence[Tensor],
+        class_idx: Tensor,
+        images: Tensor,
+        box: tuple[int, int, int, int],
+    ) -> list[Tensor]:
+        """Refine masks of one or two kinds and make a label (B, H, W) of each.
+
+        Args:
+            sets: masks of the pseudo label, refined over the whole crop; then, if there are any,
+                walked masks at the size of the crop, refined over the real image alone.
+            class_idx: (B, M), see :func:`present_classes`.
+            images: (B, 3, H, W) RGB.
+            box: the real image (y0, y1, x0, x1) in each of them.
+        """
+        H, W = images.shape[2:]
+        y0, y1, x0, x1 = box
+        if y0 >= y1 or x0 >= x1:  # nothing but padding
+            return [class_idx.new_full((len(images), H, W), 255) for _ in sets]
+        sets = [sets[0], *(walked[..., y0:y1, x0:x1] for walked in sets[1:])]
+        sizes = [(H, W), (y1 - y0, x1 - x0)]
+        if self.refiner is not None:
+            refine = self._refine_along(images)
+            if len(sets) == 1 or sizes[0] == sizes[1]:  # linear: one pass for all masks of an image
+                sets = self.refiner.refine_sets(sets, refine.weights)
+            else:
+                inside = self._refine_along(images[..., y0:y1, x0:x1])
+                sets = [refine(sets[0]), inside(sets[1])]
+        made = [
+            label_of_two_scores(masks, class_idx, size)
+            for masks, size in zip(sets, sizes, strict=False)
+        ]
+        padded = [F.pad(label, (x0, W - x1, y0, H - y1), value=255) for label in made[1:]]
+        return [ignore_outside(made[0], [box] * len(images)), *padded]
 
     # ---- modes ----------------------------------------------------------------------------------
 
@@ -285,7 +334,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         losses = dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
         seg_logits = self.decode_head(feats)
         losses["loss_seg"] = self.decode_head.loss_decode(
-            self._resize(seg_logits, (H, W)), seg_label, ignore_index=255
+            self._resize(seg_logits.float(), (H, W)), seg_label, ignore_index=255
         )
         if self.affinity_head is not None:
             from_seg = self.train_cfg.aff_label == "propagated"
@@ -323,8 +372,10 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         """
         feats = self.extract_feat(inputs)
         scores = self.cls_head(feats[-1]).sigmoid()
-        logits = self._resize(self.decode_head(feats), inputs.shape[2:])
-        data_samples = self.postprocess_result(logits, data_samples)
+        logits, size = self.decode_head(feats).float(), inputs.shape[2:]
+        data_samples = write_result(
+            logits, data_samples, self.align_corners, self.test_cfg.seg_logits, size
+        )
         for sample, score in zip(data_samples, scores, strict=True):
             sample.set_data(dict(pred_label=score))
         if self.test_cfg.pseudo_labels:
@@ -334,7 +385,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Write logits (B, C, H, W) of the inputs into data samples; see :func:`write_result`."""
+        """Write logits (B, C, H, W) at the size of the inputs; see :func:`write_result`."""
         return write_result(seg_logits, data_samples, self.align_corners, self.test_cfg.seg_logits)
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
@@ -353,3 +404,9 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         return F.interpolate(
             logits, size=tuple(size), mode="bilinear", align_corners=self.align_corners
         )
+
+
+def _cut(box: Sequence[int], size: Sequence[int]) -> tuple[int, int, int, int]:
+    """Cut a box (y0, y1, x0, x1) to a crop."""
+    y0, y1, x0, x1 = (int(side) for side in box)
+    return max(y0, 0), min(y1, size[0]), max(x0, 0), min(x1, size[1])

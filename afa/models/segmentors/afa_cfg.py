@@ -116,9 +116,9 @@ class AFATestCfg:
         bkg_thr: the one background score of these labels.
         cls_thr: probability above which a class counts as predicted; used for these labels where
             an image has no image labels.
-        seg_logits: whether the results carry ``seg_logits``: None for no, ``'input'`` for
-            (C, h, w) at the size of the network's input without padding, ``'full'`` for (C, H, W)
-            at the size of the photo, as mmseg's models do.
+        seg_logits: whether the results carry ``seg_logits``: None for no, ``'head'`` for (C, h, w)
+            as the head gives them, without padding, ``'full'`` for (C, H, W) at the size of the
+            photo, as mmseg's models do.
         tta: arguments of :class:`MultiScaleTTA` for ``tools/test.py --tta``.
         crf: arguments of :class:`DenseCRF`, and ``label_thr`` and ``max_side`` of
             :class:`CRFTestLoop`, for ``tools/test.py --crf``.

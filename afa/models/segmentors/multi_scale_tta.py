@@ -1,8 +1,8 @@
 """Test-time augmentation over scales and mirror images that adds up as it goes.
 
 AFA (Ru et al., CVPR 2022) tests at 0.5, 0.75, 1, 1.25 and 1.5 of the input with mirror images: the
-mean of the logits over image and mirror image, the maximum over scales. B images, C classes, H W
-of the network's input.
+mean of the logits over image and mirror image, the maximum over scales, both on the grid of the
+logits at scale 1. B images, C classes, H W of the network's input, h w of that grid.
 
 Different from mmseg's SegTTAModel: no tta_pipeline is needed, the network's input itself is
 resized, logits are merged and not probabilities, and only the merged logits are kept, never those
@@ -20,7 +20,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from afa.models.segmentors.write_result import SEG_LOGITS, write_result
-from afa.models.utils import resize_images
+from afa.models.utils import resize_images, scale_size
 
 MERGES = ("max", "mean")
 
@@ -81,9 +81,10 @@ class MultiScaleTTA(BaseTTAModel):
             The data samples with ``pred_sem_seg`` at the size of the photos.
         """
         data = self.module.data_preprocessor(data, False)
-        samples = data.get("data_samples")
-        logits = self.merged_logits(data["inputs"])
-        return write_result(logits, samples, self.module.align_corners, self.seg_logits)
+        inputs, samples = data["inputs"], data.get("data_samples")
+        logits = self.merged_logits(inputs)
+        corners = self.module.align_corners
+        return write_result(logits, samples, corners, self.seg_logits, inputs.shape[2:])
 
     @torch.no_grad()
     def merged_logits(self, inputs: Tensor) -> Tensor:
@@ -93,37 +94,61 @@ class MultiScaleTTA(BaseTTAModel):
             inputs: (B, 3, H, W) network inputs.
 
         Returns:
-            (B, C, H, W).
+            (B, C, h, w): on the grid of the head at scale 1 where the model has ``head_logits``, as
+            AFA does; at the size of the inputs for mmseg's models.
         """
         merged: Tensor | None = None
-        for scale in self.scales:
-            logits = self._logits(resize_images(inputs, scale), inputs.shape[2:])
+        grid: tuple[int, int] | None = None
+        for scale in sorted(self.scales, key=lambda scale: scale != 1):  # scale 1 first
+            logits = self._logits(_resize(inputs, scale))
+            if grid is None:
+                grid = scale_size(logits.shape[2:], 1 / scale, round)
+            if logits.shape[2:] != grid:
+                logits = F.interpolate(
+                    logits, size=grid, mode="bilinear", align_corners=self.module.align_corners
+                )
+            if self.flip:
+                plain, mirrored = logits.chunk(2)
+                logits = (plain + mirrored.flip(3)) / 2
             if merged is None:
                 merged = logits
             elif self.merge == "max":
-                torch.maximum(merged, logits, out=merged)
+                merged = torch.maximum(merged, logits)
             else:
-                merged += logits
+                merged = merged + logits
         assert merged is not None, "there is at least one scale"
         return merged / len(self.scales) if self.merge == "mean" else merged
 
-    def _logits(self, images: Tensor, size: Sequence[int]) -> Tensor:
-        """Logits of one scale, resized to (B, C, H, W); the mean over image and mirror image."""
-        logits = self._segment(torch.cat([images, images.flip(3)]) if self.flip else images)
-        if self.flip:
-            plain, mirrored = logits.chunk(2)
-            logits = (plain + mirrored.flip(3)) / 2
-        return F.interpolate(
-            logits, size=tuple(size), mode="bilinear", align_corners=self.module.align_corners
-        )
-
-    def _segment(self, images: Tensor) -> Tensor:
-        """Logits at the size of the images; of mmseg's models with sliding windows if set."""
-        shape = images.shape[2:]
-        metas = [dict(ori_shape=shape, img_shape=shape, pad_shape=shape) for _ in images]
-        segment = getattr(self.module, "inference", self.module.encode_decode)
-        return segment(images, metas)
+    def _logits(self, images: Tensor) -> Tensor:
+        """Logits of images and, behind them, of their mirror images."""
+        images = torch.cat([images, images.flip(3)]) if self.flip else images
+        return segment(self.module, images, [_meta(images) for _ in images])
 
     def merge_preds(self, data_samples_list: Any) -> Any:
         """Refuse: mmengine asks for this method, but test_step has merged already."""
         raise NotImplementedError("MultiScaleTTA merges in test_step.")
+
+
+def segment(model: Any, images: Tensor, metas: list[dict]) -> Tensor:
+    """Give the logits (B, C, h, w) of any model that segments.
+
+    As the head gives them where the model can (``head_logits``); else, with sliding windows where
+    they are set, at the size of the images, as mmseg's models do.
+    """
+    if hasattr(model, "head_logits"):
+        return model.head_logits(images)
+    return getattr(model, "inference", model.encode_decode)(images, metas)
+
+
+def _meta(images: Tensor) -> dict:
+    shape = images.shape[2:]
+    return dict(ori_shape=shape, img_shape=shape, pad_shape=shape)
+
+
+def _resize(images: Tensor, scale: float) -> Tensor:
+    """Resize by a factor that also says where pixels are read, whatever the sides are cut to."""
+    if min(images.shape[2:]) * scale < 1:
+        return resize_images(images, scale)
+    if scale == 1:
+        return images
+    return F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from afa.models.utils import (
     KINDS,
+    RandomWalk,
+    Refinement,
     SoftMaps,
     cut_padding,
     present_classes,
     refined_label,
-    resize_images,
+    resize_maps,
+    scale_size,
 )
-from afa.models.utils.pseudo_label import Refine
 
 # Kind of the soft masks -> field of the label map in the data sample.
 PRED_FIELDS = dict(cam="pred_cam", par="pred_par", affinity="pred_propagated")
@@ -42,8 +44,8 @@ class SoftMapsMixin:
 
     def _cams_and_walk(
         self, inputs: Tensor, class_idx: Tensor, with_walk: bool
-    ) -> tuple[Tensor, Refine | None]:
-        """Give the CAMs (B, M, H, W) and, if asked for, a linear map of masks: the random walk."""
+    ) -> tuple[Tensor, RandomWalk | None]:
+        """Give the CAMs (B, M, H, W) and, if asked for, the random walk."""
         raise NotImplementedError
 
     @property
@@ -73,16 +75,18 @@ class SoftMapsMixin:
             return inputs
         return inputs * self.data_preprocessor.std + mean
 
-    def _refine(self, inputs: Tensor) -> Refine | None:
-        """Give a function that refines masks along these images; its weights are computed once."""
-        if self.refiner is None:
-            return None
-        weights = self._par_weights(inputs)
-        return lambda masks: self.refiner.refine(masks, weights)
+    def _refine(self, inputs: Tensor) -> Refinement | None:
+        """Give the refinement of masks along these images; its weights are computed once."""
+        return None if self.refiner is None else self._refine_along(self.rgb_images(inputs))
 
-    def _par_weights(self, inputs: Tensor) -> Tensor:
-        """Weights of the refiner for these images, at its resolution."""
-        return self.refiner.weights(resize_images(self.rgb_images(inputs), self.refine_scale))
+    def _refine_along(self, images: Tensor) -> Refinement:
+        """Give the refinement along RGB images (B, 3, H, W), at its share of their resolution.
+
+        They are cut to whole numbers 0..255, as the AFA program does.
+        """
+        size = scale_size(images.shape[2:], self.refine_scale)
+        eight_bit = images.clamp(0, 255).floor()
+        return Refinement(self.refiner, self.refiner.weights(resize_maps(eight_bit, size)), size)
 
     @torch.no_grad()
     def map_maker(

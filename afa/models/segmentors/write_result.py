@@ -1,8 +1,11 @@
 """From segmentation logits to what a data sample carries, without the size of the photo in memory.
 
-B images, C classes, h w pixels of the network's input, H W of the photo. mmseg resizes all logits
-to the photo, (C, H, W); here only a label map is ever made of that size.
+B images, C classes, h w pixels of the logits, H W of the photo. mmseg resizes all logits to the
+network's input and then to the photo, (C, H, W); here they are resized once, as in the AFA program,
+and only a label map is ever made of that size.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +13,9 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from afa.models.utils.strips import resize_strips
+from afa.models.utils.strips import cut_padding, resize_strips
 
-SEG_LOGITS = (None, "input", "full")
+SEG_LOGITS = (None, "head", "full")
 
 
 def label_map(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
@@ -37,32 +40,35 @@ def write_result(
     data_samples: list[SegDataSample] | None = None,
     align_corners: bool = False,
     keep: str | None = None,
+    size: Sequence[int] | None = None,
 ) -> list[SegDataSample]:
     """Write the segmentation into data samples, at the size of the photos.
 
     Padding is cut away, and a mirrored input is mirrored back, as mmseg does.
 
     Args:
-        seg_logits: (B, C, h, w) at the size of the network's input.
+        seg_logits: (B, C, h, w) at any size; they are resized to the photo in one step.
         data_samples: with their metainfo; None for new ones, at the size of the input.
         align_corners: as in ``F.interpolate``.
-        keep: whether ``seg_logits`` is written too: None, ``'input'`` for (C, h', w') at the size
-            of the input without its padding, or ``'full'`` for (C, H, W).
+        keep: whether ``seg_logits`` is written too: None, ``'head'`` for (C, h, w) as they are
+            given (without padding (C, h', w')), or ``'full'`` for (C, H, W).
+        size: height and width of the network's input; None for those of the logits.
 
     Returns:
         The data samples with ``pred_sem_seg`` (1, H, W) int64.
     """
-    h, w = seg_logits.shape[2:]
+    size = tuple(size or seg_logits.shape[2:])
     if data_samples is None:
-        data_samples = [SegDataSample(metainfo=dict(ori_shape=(h, w))) for _ in seg_logits]
+        data_samples = [SegDataSample(metainfo=dict(ori_shape=size)) for _ in seg_logits]
     for logits, sample in zip(seg_logits, data_samples, strict=True):
         meta = sample.metainfo
         padding = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
-        left, right, top, bottom = padding
-        logits = logits[:, top : h - bottom, left : w - right]
+        logits = cut_padding(logits[None], size, padding)[0]
         if meta.get("flip"):
             logits = logits.flip(2 if meta.get("flip_direction") == "horizontal" else 1)
-        height, width = meta.get("ori_shape", logits.shape[1:])[:2]
+        left, right, top, bottom = padding
+        inside = (size[0] - top - bottom, size[1] - left - right)
+        height, width = meta.get("ori_shape", inside)[:2]
         if keep == "full":
             logits = F.interpolate(
                 logits[None], (height, width), mode="bilinear", align_corners=align_corners

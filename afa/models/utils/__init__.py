@@ -7,6 +7,7 @@ from afa.models.utils.cam import (
     pack_present,
     present_classes,
     resize_images,
+    resize_maps,
     scale_size,
 )
 from afa.models.utils.pair_affinity import (
@@ -21,19 +22,20 @@ from afa.models.utils.pseudo_label import (
     labels_from_masks,
     merge_thresholds,
     power_background,
-    pseudo_label,
     refined_label,
     soft_masks,
-    two_scores,
+    stacked_masks,
 )
-from afa.models.utils.random_walk import random_walk
+from afa.models.utils.random_walk import RandomWalk, random_walk
 from afa.models.utils.reduce import global_mean
-from afa.models.utils.soft_maps import KINDS, SoftMaps
+from afa.models.utils.soft_maps import KINDS, Refinement, SoftMaps
 from afa.models.utils.strips import cut_padding, resize_strips
 from afa.models.utils.transition import transition_weights, windowed_random_walk
 
 __all__ = [
     "KINDS",
+    "RandomWalk",
+    "Refinement",
     "SoftMaps",
     "affinity_label",
     "attention_affinity",
@@ -52,15 +54,15 @@ __all__ = [
     "pair_offsets",
     "power_background",
     "present_classes",
-    "pseudo_label",
     "radius_mask",
     "random_walk",
     "refined_label",
     "resize_images",
+    "resize_maps",
     "resize_strips",
     "scale_size",
     "soft_masks",
+    "stacked_masks",
     "transition_weights",
-    "two_scores",
     "windowed_random_walk",
 ]

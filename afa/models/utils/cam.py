@@ -9,6 +9,7 @@ of AffinityNet (Ahn & Kwak, CVPR 2018) are `mirror='sum'` and `subtract_min=Fals
 the AFA program: only the encoder runs, and only present classes are resized and summed.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -68,18 +69,31 @@ def normalize_cams(cams: Tensor, eps: float = 1e-5, subtract_min: bool = True) -
     return cams / (cams.amax(dim=(2, 3), keepdim=True) + eps)
 
 
-def scale_size(size: Sequence[int], scale: float) -> tuple[int, int]:
-    """Return ``size`` times ``scale``, rounded, at least one pixel a side."""
-    height, width = size
-    return max(1, round(height * scale)), max(1, round(width * scale))
+def scale_size(
+    size: Sequence[int], scale: float, rounding: Callable[[float], int] = math.floor
+) -> tuple[int, int]:
+    """Return ``size`` times ``scale`` in whole pixels, at least one a side.
+
+    The AFA program cuts down, that of AffinityNet rounds.
+    """
+    height, width = (max(1, rounding(side * scale)) for side in size)
+    return height, width
 
 
-def resize_images(images: Tensor, scale: float) -> Tensor:
+def resize_maps(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize (B, M, h, w) maps bilinearly, corners not aligned; their own size gives themselves."""
+    if tuple(maps.shape[2:]) == tuple(size):
+        return maps
+    if maps.shape[1] == 0:  # no class at all; F.interpolate refuses
+        return maps.new_zeros((len(maps), 0, *size))
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def resize_images(
+    images: Tensor, scale: float, rounding: Callable[[float], int] = math.floor
+) -> Tensor:
     """Resize images bilinearly by a factor; factor 1 gives the images themselves."""
-    size = scale_size(images.shape[2:], scale)
-    if size == tuple(images.shape[2:]):
-        return images
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+    return resize_maps(images, scale_size(images.shape[2:], scale, rounding))
 
 
 def multi_scale_cams(
@@ -92,8 +106,10 @@ def multi_scale_cams(
 ) -> Tensor:
     """Compute the CAMs of the present classes over scales and mirror images.
 
-    At each scale the maximum over the image and its mirror image, ReLU, resized to the image;
-    the sum over scales is normalised to 0..1 (see :func:`normalize_cams`).
+    At each scale the maps of the image and of its mirror image are resized to the image; then the
+    maximum over the two, then ReLU. The sum over scales is normalised to 0..1 (see
+    :func:`normalize_cams`). The order matters: what comes before the resize is blurred by it, so
+    that a maximum or a ReLU there gives higher maps.
 
     Args:
         class_maps: gives raw class maps (2B, K, h, w) for images (2B, 3, H', W') and their scale;
@@ -101,7 +117,8 @@ def multi_scale_cams(
         images: (B, 3, H, W) network inputs.
         class_idx: (B, M) as :func:`present_classes` gives it.
         scales: factors of the input size.
-        mirror: ``'max'`` (AFA), or ``'sum'`` of both after ReLU (AffinityNet).
+        mirror: ``'max'`` (AFA), or ``'sum'`` of both after ReLU, which AffinityNet's program
+            takes before the resize; its scaled images have rounded sides, AFA's are cut down.
         subtract_min: as in :func:`normalize_cams`.
 
     Returns:
@@ -115,12 +132,13 @@ def multi_scale_cams(
     total = images.new_zeros((*class_idx.shape, *images.shape[2:]), dtype=torch.float32)
     if class_idx.shape[1] == 0:
         return total
+    size, rounding = images.shape[2:], round if mirror == "sum" else math.floor
     for scale in scales:
-        scaled = resize_images(images, scale)
+        scaled = resize_images(images, scale, rounding)
         raw, mirrored = class_maps(torch.cat([scaled, scaled.flip(3)]), scale).float().chunk(2)
         plain, back = pack_present(raw, class_idx), pack_present(mirrored.flip(3), class_idx)
-        maps = torch.maximum(plain, back) if mirror == "max" else plain.relu() + back.relu()
-        total += F.interpolate(
-            maps.relu(), size=images.shape[2:], mode="bilinear", align_corners=False
-        )
+        if mirror == "max":
+            total += torch.maximum(resize_maps(plain, size), resize_maps(back, size)).relu_()
+        else:
+            total += resize_maps(plain.relu() + back.relu(), size)
     return normalize_cams(total, subtract_min=subtract_min)

@@ -1,8 +1,8 @@
 """From CAMs to label maps: background scores, softmax, refinement, two thresholds.
 
-AFA (Ru et al., CVPR 2022), sections 3.3 and 3.4. B images, M present classes at most, H W pixels.
-Different from the AFA program: both thresholds are refined in one pass, because refinement is
-linear in the maps and its weights depend on the image alone.
+AFA (Ru et al., CVPR 2022), sections 3.3 and 3.4. B images, M present classes at most, T background
+scores, H W pixels. Different from the AFA program: both thresholds are refined in one pass, because
+refinement is linear in the maps and its weights depend on the image alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afa.models.utils.cam import resize_maps
 from afa.models.utils.strips import resize_strips
 
 Refine = Callable[[Tensor], Tensor]
@@ -30,6 +31,25 @@ def soft_masks(cams: Tensor, class_idx: Tensor, bkg_score: float) -> Tensor:
     scores = F.pad(cams, (0, 0, 0, 0, 1, 0), value=bkg_score)
     absent = F.pad(class_idx < 0, (1, 0), value=False)
     return scores.masked_fill(absent[:, :, None, None], float("-inf")).softmax(dim=1)
+
+
+def stacked_masks(
+    cams: Tensor, class_idx: Tensor, bkg_scores: Sequence[float], size: Sequence[int] | None = None
+) -> Tensor:
+    """Stack the :func:`soft_masks` of several background scores.
+
+    Args:
+        cams: (B, M, H, W) in 0..1.
+        class_idx: (B, M) foreground classes 0..K-1, -1 for none.
+        bkg_scores: T background scores in 0..1.
+        size: height h and width w that the CAMs are resized to *before* the softmax, as in the AFA
+            program; None to leave them. Softmax is not linear: behind the resize it gives others.
+
+    Returns:
+        (B, T * (1 + M), h, w).
+    """
+    cams = cams if size is None else resize_maps(cams, size)
+    return torch.cat([soft_masks(cams, class_idx, score) for score in bkg_scores], dim=1)
 
 
 def power_background(cams: Tensor, alpha: float) -> Tensor:
@@ -128,53 +148,25 @@ def refined_label(
     return strips[0] if len(strips) == 1 else torch.cat(strips, dim=1)
 
 
-def pseudo_label(
-    cams: Tensor,
-    class_idx: Tensor,
-    bkg_thr_high: float = 0.55,
-    bkg_thr_low: float = 0.35,
-    refine: Refine | None = None,
-    propagate: Refine | None = None,
-    size: Sequence[int] | None = None,
-    ignore_index: int = 255,
+def label_of_two_scores(
+    masks: Tensor, class_idx: Tensor, size: Sequence[int], ignore_index: int = 255
 ) -> Tensor:
-    """Make a pseudo label with two background scores.
-
-    For each score: softmax over it and the CAMs, optionally propagated (random walk) and refined
-    (PAR), resized, argmax; then :func:`merge_thresholds`.
+    """Merge the masks of a high and of a low background score to a label.
 
     Args:
-        cams: (B, M, H, W) normalised CAMs of the present classes, 0..1.
-        class_idx: (B, M) their foreground classes 0..K-1, -1 for none.
-        bkg_thr_high: background score above which only sure foreground remains.
-        bkg_thr_low: background score below which only sure background remains.
-        refine: linear map of masks (B, m, h, w) to (B, m, H', W'), e.g. PAR; None for none.
-        propagate: linear map of masks before ``refine``, e.g. a random walk; None for none.
-        size: height and width of the label, by default those of the CAMs.
+        masks: (B, 2 * (1 + M), h, w) of :func:`stacked_masks` for (high, low), refined or not.
+        class_idx: (B, M) foreground classes 0..K-1, -1 for none.
+        size: height and width of the label.
         ignore_index: label of undecided pixels.
 
     Returns:
         (B, H, W) int64 pseudo label: 0 background, 1..K foreground, ``ignore_index`` undecided.
 
     Example:
-        >>> cams = torch.tensor([[[[0.9, 0.45, 0.1]]]])
-        >>> pseudo_label(cams, torch.tensor([[4]]))
+        >>> cams, class_idx = torch.tensor([[[[0.9, 0.45, 0.1]]]]), torch.tensor([[4]])
+        >>> masks = stacked_masks(cams, class_idx, (0.55, 0.35))
+        >>> label_of_two_scores(masks, class_idx, (1, 3))
         tensor([[[  5, 255,   0]]])
     """
-    masks = two_scores(cams, class_idx, bkg_thr_high, bkg_thr_low)
-    for step in (propagate, refine):
-        masks = masks if step is None else step(masks)
-    return label_of_two_scores(masks, class_idx, size or cams.shape[2:], ignore_index)
-
-
-def two_scores(cams: Tensor, class_idx: Tensor, high: float, low: float) -> Tensor:
-    """Soft masks for a high and for a low background score, (B, 2 * (1 + M), H, W)."""
-    return torch.cat([soft_masks(cams, class_idx, score) for score in (high, low)], dim=1)
-
-
-def label_of_two_scores(
-    masks: Tensor, class_idx: Tensor, size: Sequence[int], ignore_index: int = 255
-) -> Tensor:
-    """Merge the masks of :func:`two_scores`, refined or not, to a label (B, H, W) of that size."""
     high, low = (refined_label(part, class_idx, size) for part in masks.chunk(2, dim=1))
     return merge_thresholds(high, low, ignore_index)

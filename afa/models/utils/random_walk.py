@@ -4,6 +4,8 @@ AFA (Ru et al., CVPR 2022), equations 6 and 7: T = D^-1 A^alpha, vec(M') = T vec
 M maps, h w token grid, N = h * w.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -51,3 +53,26 @@ def random_walk(
     for _ in range(num_steps):
         flat = torch.bmm(trans, flat)
     return flat.transpose(1, 2).reshape(maps.shape)
+
+
+@dataclass(frozen=True)
+class RandomWalk:
+    """:func:`random_walk` with all that it needs beside the maps.
+
+    Args:
+        affinity: (B, N, N), 0..1.
+        grid: height and width of its token grid.
+        radius: see :func:`random_walk`, like the rest.
+        power: the paper's alpha.
+        num_steps: how often the transition is applied.
+    """
+
+    affinity: Tensor
+    grid: tuple[int, int]
+    radius: int | None = 8
+    power: float = 2.0
+    num_steps: int = 1
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Propagate maps (B, M, h, w) on the token grid."""
+        return random_walk(maps, self.affinity, self.radius, self.power, self.num_steps)

@@ -24,6 +24,7 @@ model = dict(
         pooling="avg",
         dropout_ratio=0.5,
         hidden_channels=None,
+        init_cfg=dict(type="Xavier", layer="Conv2d", distribution="uniform"),
     ),
     cam_scales=(1.0, 0.5, 1.5, 2.0),
     cam_mirror="sum",

@@ -51,11 +51,18 @@ def test_same_seed_same_crop():
     np.testing.assert_array_equal(*outs)
 
 
-def test_default_padding_is_the_mean_of_imagenet_in_bgr():
-    out = RandomCropPad(crop_size=2)(dict(img=np.zeros((1, 1, 3), np.uint8)))
-    assert sorted(map(tuple, out["img"].reshape(4, 3).tolist()))[1:] == [(104, 116, 124)] * 3
-    out = RandomCropPad(crop_size=2)(dict(img=np.zeros((1, 1, 3), np.float32)))
-    np.testing.assert_allclose(out["img"].max((0, 1)), (103.53, 116.28, 123.675), rtol=1e-6)
+def test_padding_is_black_unless_said_and_rounded_for_eight_bits():
+    mean = (103.53, 116.28, 123.675)
+    for pad_val, dtype, expected in (
+        (0, np.uint8, (0, 0, 0)),
+        (mean, np.uint8, (104, 116, 124)),
+        (mean, np.float32, mean),
+    ):
+        given = {} if pad_val == 0 else dict(pad_val=pad_val)
+        out = RandomCropPad(crop_size=2, **given)(dict(img=np.full((1, 1, 3), 9, dtype)))["img"]
+        pixels = sorted(out.reshape(4, 3).tolist(), key=lambda pixel: pixel != [9, 9, 9])
+        assert pixels[0] == [9, 9, 9]
+        np.testing.assert_allclose(pixels[1:], [expected] * 3, rtol=1e-6)
 
 
 def test_the_input_is_left_as_it_is():

@@ -8,7 +8,7 @@ def _loss_by_loop(affinity, label):
     pairs = list(zip(affinity.flatten().tolist(), label.flatten().tolist(), strict=True))
     positive = [1 - a for a, y in pairs if y == 1]
     negative = [a for a, y in pairs if y == 0]
-    return sum(0.5 * sum(part) / len(part) for part in (positive, negative) if part)
+    return sum(0.5 * sum(part) / (len(part) + 1) for part in (positive, negative))
 
 
 @pytest.mark.parametrize("kinds", [(0, 1, 255), (1, 255), (0, 255), (255,)])
@@ -23,9 +23,9 @@ def test_affinity_loss_by_hand():
     affinity = torch.tensor([[[0.9, 0.4], [0.2, 0.5]]], requires_grad=True)
     label = torch.tensor([[[1, 0], [0, 1]]])
     loss = affinity_loss(affinity, label)
-    assert loss.item() == pytest.approx(0.5 * (0.1 + 0.5) / 2 + 0.5 * (0.4 + 0.2) / 2)
+    assert loss.item() == pytest.approx(0.5 * (0.1 + 0.5) / 3 + 0.5 * (0.4 + 0.2) / 3)
     loss.backward()
-    torch.testing.assert_close(affinity.grad, torch.tensor([[[-0.25, 0.25], [0.25, -0.25]]]))
+    torch.testing.assert_close(affinity.grad, torch.tensor([[[-1, 1], [1, -1]]]) / 6)
 
 
 def test_the_gradient_does_not_depend_on_the_affinity():
@@ -37,8 +37,8 @@ def test_the_gradient_does_not_depend_on_the_affinity():
         slopes.append(affinity.grad)
     assert torch.equal(slopes[0], slopes[1]) and torch.equal(slopes[0], slopes[2])
     assert slopes[0][0, 0, 2] == 0
-    assert slopes[0][label == 1].sum().item() == pytest.approx(-0.5)
-    assert slopes[0][label == 0].sum().item() == pytest.approx(0.5)
+    assert slopes[0][label == 1].sum().item() == pytest.approx(-0.5 * 3 / 4)
+    assert slopes[0][label == 0].sum().item() == pytest.approx(0.5 * 5 / 6)
 
 
 def test_nothing_to_learn_from_is_zero_with_zero_gradient():
