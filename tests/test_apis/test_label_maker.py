@@ -8,7 +8,13 @@ from toy_afa import afa_cfg, make_afa
 
 from afa.apis.label_maker import LabelMaker, label_map, shares, sweep_counts
 from afa.evaluation.confusion import confusion_matrix
-from afa.models.utils import labels_from_masks, present_classes, pseudo_label, resize_strips
+from afa.models.utils import (
+    label_of_two_scores,
+    labels_from_masks,
+    present_classes,
+    resize_strips,
+    stacked_masks,
+)
 
 LABEL = np.array([1, 0, 1], np.float32)
 SIZE = (45, 70)
@@ -57,7 +63,7 @@ def test_seg_of_any_class_is_that_of_predict_and_a_restricted_one_its_best_allow
     with torch.no_grad():
         inputs = _inputs(model, _packed())
         (predicted,) = model.predict(inputs, [_packed()["data_samples"]])
-        logits = model.encode_decode(inputs, [{}])
+        logits = model.head_logits(inputs)
     maps = LabelMaker(model, "seg", [], "all")(_packed(), None)
     assert torch.equal(label_map(maps, SIZE).long(), predicted.pred_sem_seg.data[0])
     maps = LabelMaker(model, "seg", [], "image")(_packed(), LABEL)
@@ -73,7 +79,9 @@ def test_two_scores_give_the_label_of_the_training(model):
     inputs = _inputs(model, _packed())
     class_idx = present_classes(torch.from_numpy(LABEL)[None])
     cams, _, _ = model.compute_cams(inputs, class_idx)
-    expected = pseudo_label(cams, class_idx, 0.5, 0.3, model._refine(inputs), size=SIZE)[0]
+    refine = model._refine(inputs)
+    masks = refine(stacked_masks(cams, class_idx, (0.5, 0.3), refine.size))
+    expected = label_of_two_scores(masks, class_idx, SIZE)[0]
     assert torch.equal(label_map(maps, SIZE).long(), expected)
     assert 255 in expected.unique() and 0 in expected.unique()
 

@@ -53,12 +53,15 @@ def test_the_loss_teaches_the_attention():
     attn = torch.zeros(1, 2, 2, 2, requires_grad=True)
     label = torch.tensor([[[1, 0], [0, 255]]])
     head.loss_aff(head(attn), label).backward()
-    # d/da: -1/2 for the positive; 1/4 each for the two negatives; sigmoid' = 1/4, S + S^T doubles
-    slope = torch.tensor([[-0.5 / 4 * 2, 0.25 / 4 * 2], [0.25 / 4 * 2, 0]])
-    slope = slope / torch.tensor(1.0)
+    # d/da: -1/2 / (1 + 1) for the positive, 1/2 / (2 + 1) for each of the two negatives; sigmoid'
+    # at the bias; S + S^T doubles
+    share = head.proj.bias.detach().sigmoid()
+    slope = torch.tensor([[-1 / 4, 1 / 6], [1 / 6, 0]]) * share * (1 - share) * 2
     expected = head.proj.weight.detach().view(1, 2, 1, 1) * slope
     torch.testing.assert_close(attn.grad, expected)
-    assert head.proj.weight.grad is not None and head.proj.bias.grad.item() == pytest.approx(0)
+    assert head.proj.weight.grad is not None
+    grad = (-1 / 4 + 2 / 6) * (share * (1 - share)).item()
+    assert head.proj.bias.grad.item() == pytest.approx(grad)
 
 
 def test_float32_under_autocast():
@@ -74,5 +77,15 @@ def test_weights_and_settings():
     shapes = {key: tuple(value.shape) for key, value in head.state_dict().items()}
     assert shapes == {"proj.weight": (1, 16, 1, 1), "proj.bias": (1,)}
     assert head.loss_aff.loss_weight == 0.1
-    head.init_weights()  # Kaiming uniform with a = 1 over 16 inputs, or normal: deviation 1/4
-    assert head.proj.bias.item() == 0 and 0.05 < head.proj.weight.std() < 0.6
+
+
+def test_it_starts_as_in_the_authors_program():
+    torch.manual_seed(0)
+    heads = [AttentionAffinityHead(1000) for _ in range(20)]
+    for head in heads:
+        head.init_weights()
+    weights = torch.cat([head.proj.weight.flatten() for head in heads])
+    # Kaiming normal, fan out 1, a^2 = 5: deviation sqrt(2 / 6); the bias is torch's own
+    assert weights.std().item() == pytest.approx(3**-0.5, rel=0.02)
+    assert (weights.abs() > 3 * weights.std()).any()  # a uniform distribution ends at 1.73
+    assert all(0 < head.proj.bias.abs().item() <= 1000**-0.5 for head in heads)

@@ -1,3 +1,4 @@
+import sys
 from unittest.mock import Mock
 
 import pytest
@@ -16,14 +17,15 @@ from toy_afa import (
     total,
 )
 
-import afa.models.segmentors.afa as afa_module
 from afa.models import AFA
 from afa.models.utils import (
     affinity_label,
+    labels_from_masks,
+    merge_thresholds,
     normalize_cams,
     present_classes,
-    pseudo_label,
     random_walk,
+    soft_masks,
 )
 
 LABELS = [[1, 0, 1], [0, 1, 0]]
@@ -93,7 +95,7 @@ def test_a_phase_computes_only_what_it_needs(monkeypatch, phase):
         _count(monkeypatch, model.decode_head, "forward"),
         _count(monkeypatch, model.affinity_head, "forward"),
         _count(monkeypatch, model.refiner, "weights"),
-        _count(monkeypatch, afa_module, "random_walk"),
+        _count(monkeypatch, sys.modules["afa.models.utils.random_walk"], "random_walk"),
     ]
     losses = model(make_inputs(), make_samples(LABELS), mode="loss")
     assert tuple(mock.call_count for mock in mocks) == CALLS[phase]
@@ -161,6 +163,10 @@ def _tuned(**changes):
     return model
 
 
+def _resized(maps, size):
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
 def test_labels_are_those_of_the_pieces_one_by_one():
     model = _tuned()
     inputs, labels = make_inputs(height=48, width=64), torch.tensor(LABELS).float()
@@ -170,14 +176,11 @@ def test_labels_are_those_of_the_pieces_one_by_one():
 
     summed, affinity = 0, None
     for scale in (1.0, 0.5, 1.5):
-        size = (round(48 * scale), round(64 * scale))
-        images = F.interpolate(inputs, size=size, mode="bilinear", align_corners=False)
+        images = _resized(inputs, (int(48 * scale), int(64 * scale)))
         feats, attn = model.backbone(images, with_attn=True)
         maps = model.cls_head.classifier(feats[-1])
         mirror = model.cls_head.classifier(model.backbone(images.flip(3))[-1]).flip(3)
-        summed = summed + F.interpolate(
-            torch.maximum(maps, mirror).relu(), size=(48, 64), mode="bilinear", align_corners=False
-        )
+        summed = summed + torch.maximum(_resized(maps, (48, 64)), _resized(mirror, (48, 64))).relu()
         if scale == 1.5:
             affinity, grid = model.affinity_head(attn), feats[-1].shape[2:]
     cams = normalize_cams(summed)
@@ -186,21 +189,30 @@ def test_labels_are_those_of_the_pieces_one_by_one():
 
     mean = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
     std = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
-    images = F.interpolate(inputs * std + mean, size=(24, 32), mode="bilinear", align_corners=False)
-
-    def walk(masks):
-        masks = F.interpolate(masks, size=grid, mode="bilinear", align_corners=False)
-        return random_walk(masks, affinity, radius=2, power=2.0)
-
-    outside = torch.ones(2, 48, 64, dtype=torch.bool)
-    for mask, (y0, y1, x0, x1) in zip(outside, boxes, strict=True):
-        mask[y0:y1, x0:x1] = False
-    for key, propagate in (("pseudo", None), ("propagated", walk)):
-        label = pseudo_label(
-            made["cams"], class_idx, refine=lambda m: model.refiner(images, m), propagate=propagate
-        )
-        expected = label.masked_fill(outside, 255)
-        assert (made[key] == expected).float().mean() > 0.999, key  # a near tie may fall otherwise
+    images = (inputs * std + mean).clamp(0, 255).floor()
+    for i, (y0, y1, x0, x1) in enumerate(boxes):
+        box, (height, width) = (slice(y0, y1), slice(x0, x1)), (y1 - y0, x1 - x0)
+        real = images[i : i + 1, :, y0:y1, x0:x1]
+        scored = dict(pseudo=[], propagated=[])
+        for score in (0.55, 0.35):  # the softmax behind each resize
+            half, tokens = (
+                soft_masks(_resized(made["cams"][i : i + 1], size), class_idx[i : i + 1], score)
+                for size in ((24, 32), grid)
+            )
+            half = _resized(model.refiner(_resized(images[i : i + 1], (24, 32)), half), (48, 64))
+            scored["pseudo"].append(half[..., y0:y1, x0:x1])
+            walked = random_walk(tokens, affinity[i : i + 1], radius=2, power=2.0)
+            walked = _resized(walked, (48, 64))[..., y0:y1, x0:x1]
+            walked = model.refiner(_resized(real, (height // 2, width // 2)), walked)
+            scored["propagated"].append(_resized(walked, (height, width)))
+        for key, (high, low) in scored.items():
+            high, low = (labels_from_masks(m, class_idx[i : i + 1]) for m in (high, low))
+            found = made[key][i].clone()
+            # a near tie may fall otherwise
+            assert (found[box] == merge_thresholds(high, low)[0]).float().mean() > 0.999, (key, i)
+            found[box] = 255
+            assert (found == 255).all()
+    for key in ("pseudo", "propagated"):
         assert len(made[key].unique()) > 2
     assert tuple(made["grid"]) == tuple(grid)
 
@@ -226,11 +238,30 @@ def test_losses_learn_from_the_labels_of_the_phase(phase, aff_label):
     torch.testing.assert_close(losses["loss_cls"], expected)
 
 
-def test_padding_has_no_part_in_the_segmentation_loss():
-    model = _tuned()
-    made = model.make_labels(make_inputs(), torch.tensor(LABELS).float(), [(0, 9, 0, 32)] * 2)
-    assert (made["pseudo"][:, 9:] == 255).all() and (made["propagated"][:, 9:] == 255).all()
-    assert (made["propagated"][:, :9] != 255).any()
+def test_padding_has_no_part_in_the_labels_and_what_is_there_none_in_the_propagated_one():
+    model, labels, box = _tuned(), torch.tensor(LABELS).float(), (0, 20, 0, 32)
+    inputs = make_inputs()
+    made = model.make_labels(inputs, labels, [box] * 2)
+    assert (made["pseudo"][:, 20:] == 255).all() and (made["propagated"][:, 20:] == 255).all()
+    assert (made["propagated"][:, :20] != 255).any()
+    # PAR alone: the same CAMs and affinity, other colours in the padding.
+    cams = model.compute_cams(inputs, present_classes(labels), with_affinity=True)
+    model.compute_cams = lambda *args, **kwargs: cams
+    other = inputs.clone()
+    other[:, :, 20:] += torch.randn(3, 12, 32)
+    again = model.make_labels(other, labels, [box] * 2)
+    assert torch.equal(made["propagated"], again["propagated"])
+    assert not torch.equal(made["pseudo"], again["pseudo"])  # that of the program sees the padding
+
+
+def test_images_with_and_without_padding_get_the_labels_they_get_alone():
+    model, labels = _tuned(), torch.tensor(LABELS).float()
+    inputs, boxes = make_inputs(), [(0, 32, 0, 32), (-3, 18, 4, 99)]
+    made = model.make_labels(inputs, labels, boxes)
+    for i in range(2):
+        alone = model.make_labels(inputs[i : i + 1], labels[i : i + 1], boxes[i : i + 1])
+        for key in ("pseudo", "propagated"):
+            assert (alone[key][0] == made[key][i]).float().mean() > 0.999, key
 
 
 def test_rgb_images_undo_the_normalisation():
@@ -330,12 +361,12 @@ def test_predict_without_pseudo_labels_and_without_data_samples():
 
 def test_predicted_logits_on_request():
     inputs, meta = make_inputs(batch=1), dict(ori_shape=(40, 50))
-    shapes = dict(input=(4, 32, 32), full=(4, 40, 50))
+    shapes = dict(head=(4, 8, 8), full=(4, 40, 50))
     for keep, shape in shapes.items():
         model = make_afa(test_cfg=dict(seg_logits=keep)).eval()
         with torch.no_grad():
             (sample,) = model.predict(inputs, [SegDataSample(metainfo=meta)])
-            wanted = model.encode_decode(inputs, [meta])
+            wanted = model.head_logits(inputs)
         wanted = F.interpolate(wanted, size=shape[1:], mode="bilinear")[0]
         torch.testing.assert_close(sample.seg_logits.data, wanted)
 

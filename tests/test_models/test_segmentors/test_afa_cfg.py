@@ -68,7 +68,7 @@ def test_wrong_test_settings(name):
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        (dict(seg_logits="small"), r"one of \(None, 'input', 'full'\), got 'small'"),
+        (dict(seg_logits="small"), r"one of \(None, 'head', 'full'\), got 'small'"),
         (dict(tta=True), "test_cfg.tta must be a dict of arguments, got True"),
         (dict(crf=[10]), r"test_cfg.crf must be a dict of arguments, got \[10\]"),
     ],

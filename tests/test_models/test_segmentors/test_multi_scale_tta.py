@@ -39,12 +39,11 @@ def _encoder_decoder(**test_cfg):
 
 
 def _loop(model, inputs, scales, flip, merge, segment):
-    """The plain version: every augmentation kept, then merged."""
-    H, W = inputs.shape[2:]
+    """The plain version: every augmentation kept on the grid of scale 1, then merged."""
+    H, W = segment(model, inputs).shape[2:]
     kept = []
     for scale in scales:
-        size = (round(H * scale), round(W * scale))
-        images = F.interpolate(inputs, size=size, mode="bilinear")
+        images = F.interpolate(inputs, scale_factor=scale, mode="bilinear")
         views = []
         for mirrored in (False, True)[: 1 + flip]:
             logits = segment(model, images.flip(3) if mirrored else images)
@@ -57,13 +56,22 @@ def _loop(model, inputs, scales, flip, merge, segment):
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("merge", ["max", "mean"])
 def test_merged_logits_are_those_of_a_plain_loop(merge, flip):
-    model, inputs = make_afa().eval(), make_inputs(2, 32, 48)
-    tta = MultiScaleTTA(model, SCALES, flip, merge)
+    model, inputs = make_afa().eval(), make_inputs(2, 34, 50)  # times 0.75 no whole number
+    tta = MultiScaleTTA(model, (0.75, *SCALES), flip, merge)
     with torch.no_grad():
         wanted = _loop(
-            model, inputs, SCALES, flip, merge, lambda m, x: m.encode_decode(x, [{}] * len(x))
+            model, inputs, (0.75, *SCALES), flip, merge, lambda m, x: m.decode_head(m.backbone(x))
         )
+    assert wanted.shape == (2, 4, 9, 13)
     torch.testing.assert_close(tta.merged_logits(inputs), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_without_scale_one_the_grid_is_that_of_scale_one_all_the_same():
+    model, inputs = make_afa().eval(), make_inputs(1, 32, 48)
+    for scales in ((0.5,), (1.5, 0.5)):
+        assert MultiScaleTTA(model, scales).merged_logits(inputs).shape == (1, 4, 8, 12)
+    tiny = MultiScaleTTA(model, (0.5, 1.0)).merged_logits(make_inputs(1, 1, 9))  # 0.5 x 4.5 pixels
+    assert tiny.shape == (1, 4, 1, 3)
 
 
 def test_by_hand():
@@ -80,9 +88,9 @@ def test_the_papers_scales_are_the_default_and_each_is_run_once():
     tta = MultiScaleTTA(painter)
     tta.merged_logits(torch.zeros(1, 3, 8, 16))
     assert painter.seen == [
+        (2, 3, 8, 16),
         (2, 3, 4, 8),
         (2, 3, 6, 12),
-        (2, 3, 8, 16),
         (2, 3, 10, 20),
         (2, 3, 12, 24),
     ]
@@ -104,7 +112,7 @@ def test_mmsegs_models_work_and_keep_their_sliding_windows():
 
 
 def test_a_step_gives_labels_at_the_size_of_the_photo():
-    tta = MultiScaleTTA(make_afa(), SCALES, seg_logits="input").eval()
+    tta = MultiScaleTTA(make_afa(), SCALES, seg_logits="head").eval()
     images = torch.randint(0, 255, (2, 3, 32, 48), dtype=torch.uint8)
     samples = [SegDataSample(metainfo=dict(ori_shape=(20, 30))) for _ in images]
     out = tta.test_step(dict(inputs=list(images), data_samples=samples))

@@ -5,7 +5,7 @@ import torch
 from toy_afa import make_afa, make_inputs, make_samples
 
 from afa.models.segmentors.soft_maps_mixin import PRED_FIELDS
-from afa.models.utils import present_classes, refined_label, soft_masks
+from afa.models.utils import present_classes, refined_label, resize_maps, soft_masks
 
 LABELS = [[1, 0, 1], [0, 1, 0]]
 
@@ -43,12 +43,15 @@ def test_soft_maps_are_those_of_the_pieces():
     model, inputs = _tuned(), make_inputs(height=48, width=64)
     class_idx = present_classes(torch.tensor(LABELS))
     cams, affinity, grid = model.compute_cams(inputs, class_idx, with_affinity=True)
-    masks = soft_masks(cams, class_idx, 0.45)
-    refine, walk = model._refine(inputs), model._propagate(affinity, grid)
+    refine, walk = model._refine(inputs), model._walk(affinity, grid)
+
+    def masks(size):  # the softmax behind the resize
+        return soft_masks(resize_maps(cams, size), class_idx, 0.45)
+
     for kind, expected in (
-        ("cam", masks),
-        ("par", refine(masks)),
-        ("affinity", refine(walk(masks))),
+        ("cam", masks((48, 64))),
+        ("par", refine(masks((24, 32)))),
+        ("affinity", refine(resize_maps(walk(masks(grid)), (48, 64)))),
     ):
         found = model.soft_maps(inputs, class_idx, kind, [0.45])[:, 0]
         torch.testing.assert_close(found, expected)

@@ -64,27 +64,30 @@ def test_dividing_by_the_maximum_only_by_hand():
 def test_sizes():
     assert scale_size((128, 96), 1.5) == (192, 144)
     assert scale_size((1, 3), 0.1) == (1, 1)
+    assert scale_size((5, 7), 0.5) == (2, 3) and scale_size((7, 5), 0.5, round) == (4, 2)
     images = torch.rand(1, 3, 4, 6)
     assert resize_images(images, 1.0) is images
     assert resize_images(images, 0.5).shape == (1, 3, 2, 3)
 
 
 def _cams_by_loop(class_maps, images, present, scales):
-    """Sum over scales of resized ReLU(max(map, mirrored map of the mirror image)), normalised."""
+    """Sum over scales of ReLU(max(resized map, that of the mirror image)), normalised."""
     H, W = images.shape[2:]
     out = []
     for image, classes in zip(images, present, strict=True):
         summed = torch.zeros(len(classes), H, W)
         for scale in scales:
-            size = (round(H * scale), round(W * scale))
+            size = (int(H * scale), int(W * scale))
             small = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)
-            plain = class_maps(small, scale)[0]
-            mirror = class_maps(small.flip(3), scale)[0].flip(2)
+            plain, mirror = (
+                F.interpolate(maps, size=(H, W), mode="bilinear", align_corners=False)[0]
+                for maps in (
+                    class_maps(small, scale),
+                    class_maps(small.flip(3), scale).flip(3),
+                )
+            )
             for m, k in enumerate(classes):
-                best = torch.maximum(plain[k], mirror[k]).clamp(min=0)[None, None]
-                summed[m] += F.interpolate(best, size=(H, W), mode="bilinear", align_corners=False)[
-                    0, 0
-                ]
+                summed[m] += torch.maximum(plain[k], mirror[k]).clamp(min=0)
         out.append(_normalized_by_loop(summed[None], 1e-5)[0])
     return torch.stack(out)
 
@@ -95,12 +98,24 @@ def test_multi_scale_cams_is_the_formula():
     def class_maps(images, scale):
         return F.conv2d(images, weight, stride=2, padding=1) + scale - 1
 
-    images = torch.randn(2, 3, 8, 12)
+    images = torch.randn(2, 3, 9, 13)  # halves and one and a half times are no whole numbers
     labels = torch.tensor([[0, 1, 0, 0, 1], [1, 0, 1, 0, 0]])
     cams = multi_scale_cams(class_maps, images, present_classes(labels), (1.0, 0.5, 1.5))
     expected = _cams_by_loop(class_maps, images, [[1, 4], [0, 2]], (1.0, 0.5, 1.5))
     torch.testing.assert_close(cams, expected)
     assert cams.min() >= 0 and cams.max() < 1
+
+
+def test_the_order_in_the_cam_by_hand():
+    """Two tokens become four pixels; what is behind the resize cannot be undone by it."""
+    maps = torch.tensor([[[[4.0, -4.0]]], [[[-8.0, 0.0]]]])  # image; mirror image, as it comes
+    cams = multi_scale_cams(
+        lambda images, scale: maps, torch.zeros(1, 3, 1, 4), torch.tensor([[0]]), (1.0,)
+    )
+    # resized: 4 2 -2 -4, and the mirror image, back: 0 -2 -6 -8; maximum 4 2 -2 -4; ReLU 4 2 0 0.
+    # (Maximum and ReLU first: 4 0, resized 4 3 1 0.)
+    expected = torch.tensor([1.0, 0.5, 0, 0])
+    torch.testing.assert_close(cams.flatten(), expected, rtol=0, atol=1e-5)
 
 
 def test_summed_mirror_images_and_maximum_only_are_the_formula():

@@ -5,13 +5,20 @@ import torch
 
 from afa.models.utils import (
     ignore_outside,
+    label_of_two_scores,
     labels_from_masks,
     merge_thresholds,
     power_background,
-    pseudo_label,
     refined_label,
+    resize_maps,
     soft_masks,
+    stacked_masks,
 )
+
+
+def pseudo_label(cams, class_idx, high=0.55, low=0.35, size=None):
+    masks = stacked_masks(cams, class_idx, (high, low))
+    return label_of_two_scores(masks, class_idx, size or cams.shape[2:])
 
 
 def _softmax_by_loop(cams, classes, score):
@@ -103,26 +110,14 @@ def test_refined_label_refines_first_and_resizes_after():
     assert label.tolist() == [[[3, 3, 0, 0]]]
 
 
-def test_refining_both_thresholds_at_once_equals_refining_each():
-    cams = torch.rand(2, 2, 6, 4)
-    class_idx = torch.tensor([[0, 1], [2, -1]])
-    calls = []
-
-    def blur(masks):
-        calls.append("refine")
-        return torch.nn.functional.avg_pool2d(masks, 3, 1, 1)
-
-    def walk(masks):
-        calls.append("walk")
-        return masks[..., ::2, ::2]
-
-    label = pseudo_label(cams, class_idx, 0.6, 0.3, refine=blur, propagate=walk)
-    assert calls == ["walk", "refine"]
-    high, low = (
-        refined_label(blur(walk(soft_masks(cams, class_idx, thr))), class_idx, (6, 4))
-        for thr in (0.6, 0.3)
-    )
-    assert torch.equal(label, merge_thresholds(high, low))
+def test_cams_are_resized_before_the_softmax():
+    cams, class_idx = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[2]])
+    masks = stacked_masks(cams, class_idx, (0.5, 0.2), size=(1, 1))
+    for t, score in enumerate((0.5, 0.2)):  # the CAM of the one pixel is 0.5
+        expected = math.exp(0.5) / (math.exp(0.5) + math.exp(score))
+        assert masks[0, 2 * t + 1].item() == pytest.approx(expected)
+    behind = resize_maps(stacked_masks(cams, class_idx, (0.2,)), (1, 1))[0, 1].item()
+    assert behind != pytest.approx(masks[0, 3].item(), abs=1e-3)
 
 
 def test_size_of_the_label():

@@ -1,40 +1,78 @@
 import pytest
 import torch
 
-from afa.models.utils import SoftMaps, soft_masks
+from afa.models.utils import RandomWalk, SoftMaps, resize_maps, soft_masks
 
 CLASS_IDX = torch.tensor([[1, 3], [0, -1]])
 
 
-def _double(masks):
-    return 2 * masks
+class _Doubling:
+    """Refines at half the size of the CAMs, whatever it is given."""
+
+    size = (2, 4)
+
+    def __call__(self, masks):
+        return 2 * resize_maps(masks, self.size)
 
 
-def _flipped(masks):
-    return masks.flip(3)
+class _Flipping:
+    """Walks on a grid of its own."""
+
+    grid = (3, 2)
+
+    def __call__(self, masks):
+        assert masks.shape[2:] == self.grid
+        return masks.flip(3)
 
 
 def _maker(**steps):
-    return SoftMaps(torch.rand(2, 2, 3, 5), CLASS_IDX, **steps)
+    return SoftMaps(torch.rand(2, 2, 4, 8), CLASS_IDX, **steps)
 
 
-@pytest.mark.parametrize(
-    ("kind", "step"),
-    [("cam", lambda m: m), ("par", _double), ("affinity", lambda m: _double(_flipped(m)))],
-)
-def test_each_score_gives_the_masks_it_gives_alone(kind, step):
-    maker, scores = _maker(refine=_double, walk=_flipped), (0.2, 0.45, 0.9)
-    masks = maker(kind, scores)
-    assert masks.shape == (2, 3, 3, 3, 5)
+def _masks(maker, score, size):
+    return soft_masks(resize_maps(maker.cams, size), CLASS_IDX, score)
+
+
+def test_each_score_gives_the_masks_it_gives_alone():
+    maker, scores = _maker(refine=_Doubling(), walk=_Flipping()), (0.2, 0.45, 0.9)
     for i, score in enumerate(scores):
-        assert torch.equal(masks[:, i], step(soft_masks(maker.cams, CLASS_IDX, score)))
-        assert torch.equal(masks[:, i], maker(kind, [score])[:, 0])
+        walked = resize_maps(_masks(maker, score, (3, 2)).flip(3), (4, 8))
+        for kind, expected in (
+            ("cam", _masks(maker, score, (4, 8))),
+            ("par", 2 * _masks(maker, score, (2, 4))),  # the softmax behind the resize
+            ("affinity", 2 * resize_maps(walked, (2, 4))),
+        ):
+            masks = maker(kind, scores)
+            torch.testing.assert_close(masks[:, i], expected)
+            torch.testing.assert_close(masks[:, i], maker(kind, [score])[:, 0])
 
 
 def test_a_walk_without_refiner_is_not_refined():
-    maker = _maker(walk=_flipped)
-    expected = soft_masks(maker.cams, CLASS_IDX, 0.4).flip(3)
+    maker = _maker(walk=_Flipping())
+    expected = resize_maps(_masks(maker, 0.4, (3, 2)).flip(3), (4, 8))
     assert torch.equal(maker("affinity", [0.4])[:, 0], expected)
+
+
+def test_a_disc_at_the_border_stays_where_it_is():
+    """Tokens lie in the middle of their pixels: aligned corners would move the border outwards."""
+    side, token = 96, 8
+    at = torch.arange(side) + 0.5
+    disc = ((at[:, None] - 48) ** 2 + at[None] ** 2 <= 24**2).float()  # at the left border
+    walk = RandomWalk(torch.eye(144)[None], (side // token,) * 2, radius=1)
+    maker = SoftMaps(disc[None, None], torch.tensor([[0]]), walk=walk)
+
+    def right_edge(mask):
+        """Where the middle row falls below half of its height, in pixels."""
+        row = mask[47] - mask.min()
+        return int((row > row.max() / 2).sum())
+
+    assert right_edge(disc) == 24
+    assert right_edge(maker("affinity", [0.5])[0, 0, 1]) == 24
+    tokens = walk(soft_masks(resize_maps(maker.cams, walk.grid), maker.class_idx, 0.5))
+    straight = torch.nn.functional.interpolate(
+        tokens, size=(side, side), mode="bilinear", align_corners=True
+    )
+    assert right_edge(straight[0, 1]) <= 22
 
 
 def test_no_class_at_all_is_background():
