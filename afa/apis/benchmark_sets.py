@@ -21,11 +21,12 @@ from mmseg.structures import SegDataSample
 from afa.apis.benchmark_measure import Case, spread
 from afa.apis.benchmark_model import ROOT, Setup
 from afa.engine.config import load_config
-from afa.models.utils import present_classes, resize_images, soft_masks
+from afa.models.utils import resize_maps, scale_size
 from afa.models.utils.possible_labels import possible_labels
 from afa.testing.plain_encoder import plain_encode
 from afa.testing.plain_labels import (
     plain_cams,
+    plain_masks,
     plain_refine,
     plain_seg_logits,
     plain_walk,
@@ -207,8 +208,7 @@ def _plain_result(model: Any, batch: dict, field: str) -> SegDataSample:
         sample.set_data(dict(pred_label=model.cls_head(feats[-1]).sigmoid()[0]))
         return sample
     if field == "pred_sem_seg":
-        maps = F.interpolate(seg, inputs.shape[2:], mode="bilinear", align_corners=False)
-        names = torch.arange(maps.shape[1])
+        maps, names = seg, torch.arange(seg.shape[1])
     else:
         maps, names = _plain_masks(model, inputs, sample, field)
     maps = F.interpolate(maps, size, mode="bilinear", align_corners=False)
@@ -224,11 +224,13 @@ def _plain_masks(
     cfg, labels = model.train_cfg, sample.gt_label[None]
     cams, affinities = plain_cams(model, inputs, labels)
     present = torch.nonzero(labels[0])[:, 0]
-    masks = soft_masks(cams[:, present], present_classes(labels), model.test_cfg.bkg_thr)
+    affinity, grid = affinities[cfg.propagation_scale]
+    half = scale_size(inputs.shape[2:], cfg.refine_scale)
+    sizes = dict(pred_cam=None, pred_par=half, pred_propagated=grid)
+    masks = plain_masks(cams[0, present], model.test_cfg.bkg_thr, sizes[field])
     if field == "pred_propagated":
-        affinity, grid = affinities[cfg.propagation_scale]
-        masks = walk_masks(masks, plain_walk(affinity[0], grid, cfg.radius, cfg.power), grid)
+        walk = plain_walk(affinity[0], grid, cfg.radius, cfg.power)
+        masks = resize_maps(walk_masks(masks, walk), inputs.shape[2:])
     if field != "pred_cam":
-        images = resize_images(model.rgb_images(inputs), cfg.refine_scale)
-        masks = plain_refine(model.refiner, images, masks)
+        masks = plain_refine(model, model.rgb_images(inputs), masks)
     return masks, F.pad(present + 1, (1, 0))

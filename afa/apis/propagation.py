@@ -13,13 +13,15 @@ from torch import Tensor
 
 from afa.evaluation.confusion import areas, confusion_matrix
 from afa.models.utils import (
+    RandomWalk,
+    SoftMaps,
     affinity_label,
     attention_affinity,
     present_classes,
-    random_walk,
     refined_label,
     resize_images,
-    soft_masks,
+    resize_maps,
+    stacked_masks,
 )
 
 AFFINITIES = ("learned affinity", "raw attention", "true masks")
@@ -64,14 +66,14 @@ def _labels(
     cfg, size = model.train_cfg, truth.shape[1:]
     class_idx = present_classes(gt_label[None])
     cams = model.compute_cams(image, class_idx)[0]
-    masks = soft_masks(cams, class_idx, model.test_cfg.bkg_thr)
-    weights = model.refiner.weights(resize_images(model.rgb_images(image), cfg.refine_scale))
+    refine, score = model._refine(image), [model.test_cfg.bkg_thr]
 
-    def refine(maps: Tensor) -> Tensor:
-        return model.refiner.refine(maps, weights)
+    def label(masks: Tensor) -> Tensor:
+        return refined_label(masks, class_idx, size)
 
-    yield "CAM", refined_label(masks, class_idx, size)
-    yield "PAR", refined_label(masks, class_idx, size, refine)
+    maps = SoftMaps(cams, class_idx, refine)
+    yield "CAM", label(maps("cam", score)[:, 0])
+    yield "PAR", label(maps("par", score)[:, 0])
     scaled = resize_images(image, cfg.propagation_scale)
     feats, attn = model.backbone(scaled, with_attn=True)
     grid = tuple(feats[-1].shape[2:])
@@ -81,12 +83,13 @@ def _labels(
         attention_affinity(attn, model.backbone.head_dim),
         same,
     )
-    tokens = torch.nn.functional.interpolate(masks, grid, mode="bilinear", align_corners=False)
-    yield "CAM on the token grid, PAR", refined_label(tokens, class_idx, size, refine)
+    tokens = resize_maps(stacked_masks(cams, class_idx, score, grid), image.shape[2:])
+    yield "CAM on the token grid, PAR", label(refine(tokens))
     for name, affinity in zip(AFFINITIES, affinities, strict=True):
-        walked = random_walk(tokens, affinity, cfg.radius, cfg.power, cfg.num_steps)
-        yield name, refined_label(walked, class_idx, size)
-        yield f"{name}, PAR", refined_label(walked, class_idx, size, refine)
+        walk = RandomWalk(affinity, grid, cfg.radius, cfg.power, cfg.num_steps)
+        walked = SoftMaps(cams, class_idx, walk=walk).walked(score)
+        yield name, label(walked)
+        yield f"{name}, PAR", label(refine(walked))
 
 
 def _miou(confusion: Tensor) -> float:

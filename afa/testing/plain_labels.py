@@ -5,6 +5,7 @@ with the whole N x N matrix; labels of all N x N pairs. B images, M present clas
 token grid, N = h * w.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from mmseg.models.decode_heads import SegformerHead
 from torch import Tensor
 
-from afa.models.utils import resize_images
+from afa.models.utils import resize_images, resize_maps
 from afa.testing.plain_encoder import last_attention, plain_encode
 from afa.testing.plain_par import plain_par
 
@@ -39,9 +40,8 @@ def plain_cams(
         feats, attn = plain_encode(model.backbone, torch.cat([scaled, scaled.flip(3)]), False)
         plain_seg_logits(model, feats)
         logits = F.conv2d(feats[-1], model.cls_head.classifier.weight)
-        plain, mirrored = logits.chunk(2)
-        maps = torch.maximum(plain, mirrored.flip(3)).relu()
-        total += F.interpolate(maps, inputs.shape[2:], mode="bilinear", align_corners=False)
+        plain, mirrored = resize_maps(logits, inputs.shape[2:]).chunk(2)
+        total += torch.maximum(plain, mirrored.flip(3)).relu()
         stacked = last_attention(model.backbone, attn)
         grid = (feats[-1].shape[2], feats[-1].shape[3])
         affinities[scale] = (plain_affinity(model, stacked)[: len(inputs)], grid)
@@ -81,6 +81,7 @@ def plain_pseudo_label(
     cams: Tensor,
     labels: Tensor,
     images: Tensor,
+    boxes: Sequence[Sequence[int]],
     transitions: list[Tensor] | None = None,
     grid: tuple[int, int] | None = None,
 ) -> Tensor:
@@ -90,43 +91,60 @@ def plain_pseudo_label(
         model: an :class:`AFA`.
         cams: (B, K, H, W) in 0..1.
         labels: (B, K) multi-hot.
-        images: (B, 3, H', W') RGB, 0..255, at the resolution of PAR.
+        images: (B, 3, H, W) RGB, 0..255.
+        boxes: real image (y0, y1, x0, x1) in each crop.
         transitions: matrices (N, N) of a random walk, one per image; None for none.
         grid: their token grid.
 
     Returns:
-        (B, H, W) int64: 0 background, 1..K foreground, 255 undecided.
+        (B, H, W) int64: 0 background, 1..K foreground, 255 undecided or padding.
     """
-    cfg, made = model.train_cfg, []
-    for i, (cam, label) in enumerate(zip(cams, labels, strict=True)):
-        present = torch.nonzero(label)[:, 0]
+    cfg, made = model.train_cfg, torch.full_like(cams[:, 0], 255, dtype=torch.int64)
+    for i, (y0, y1, x0, x1) in enumerate(boxes):
+        present = torch.nonzero(labels[i])[:, 0]
         names = F.pad(present + 1, (1, 0))
         scored = []
         for score in (cfg.bkg_thr_high, cfg.bkg_thr_low):
-            background = torch.full_like(cam[:1], score)
-            masks = torch.cat([background, cam[present]]).softmax(dim=0)[None]
-            if transitions is not None:
-                masks = walk_masks(masks, transitions[i], grid)
-            masks = plain_refine(model.refiner, images[i : i + 1], masks)
-            masks = F.interpolate(masks, cams.shape[2:], mode="bilinear", align_corners=False)
+            if transitions is None:
+                masks = plain_masks(cams[i, present], score, _share(images, cfg.refine_scale))
+                masks = plain_refine(model, images[i : i + 1], masks)
+                masks = resize_maps(masks, cams.shape[2:])
+            else:
+                masks = plain_masks(cams[i, present], score, grid)
+                masks = resize_maps(walk_masks(masks, transitions[i]), cams.shape[2:])
+                real = images[i : i + 1, :, y0:y1, x0:x1]
+                inside = plain_refine(model, real, masks[..., y0:y1, x0:x1])
+                inside = resize_maps(inside, real.shape[2:])
+                masks = F.pad(inside, (x0, cams.shape[3] - x1, y0, cams.shape[2] - y1))
             scored.append(names[masks[0].argmax(dim=0)])
         high, low = scored
-        made.append(torch.where((high == 0) & (low != 0), 255, high))
-    return torch.stack(made)
+        label = torch.where((high == 0) & (low != 0), 255, high)
+        made[i, y0:y1, x0:x1] = label[y0:y1, x0:x1]
+    return made
 
 
-def walk_masks(masks: Tensor, transition: Tensor, grid: tuple[int, int] | None) -> Tensor:
-    """Resize masks (1, M, H, W) to the token grid and apply a transition matrix (N, N) to them."""
-    tokens = F.interpolate(masks, size=grid, mode="bilinear", align_corners=False)
-    walked = tokens.flatten(2) @ transition.t()
-    return walked.view_as(tokens)
+def plain_masks(cams: Tensor, score: float, size: Sequence[int] | None) -> Tensor:
+    """Stack a background on CAMs (M, H, W), resize, softmax: (1, 1 + M, h, w)."""
+    stacked = torch.cat([torch.full_like(cams[:1], score), cams])[None]
+    return resize_maps(stacked, size or cams.shape[1:]).softmax(dim=1)
 
 
-def plain_refine(par: Any, images: Tensor, masks: Tensor) -> Tensor:
-    """Refine one set of masks (1, M, h, w) with the settings of a :class:`PAR`."""
-    masks = F.interpolate(masks, images.shape[2:], mode="bilinear", align_corners=True)
+def walk_masks(masks: Tensor, transition: Tensor) -> Tensor:
+    """Apply a transition matrix (N, N) to masks (1, M, h, w) on the token grid."""
+    return (masks.flatten(2) @ transition.t()).view_as(masks)
+
+
+def _share(images: Tensor, scale: float) -> tuple[int, int]:
+    return int(images.shape[2] * scale), int(images.shape[3] * scale)
+
+
+def plain_refine(model: Any, images: Tensor, masks: Tensor) -> Tensor:
+    """Refine one set of masks (1, M, h, w) by the PAR of a model, at its share of the images."""
+    par, size = model.refiner, _share(images, model.refine_scale)
+    small = resize_maps(images.clamp(0, 255).floor(), size)
+    masks = F.interpolate(masks, size, mode="bilinear", align_corners=True)
     settings = (par.num_iters, par.dilations, par.color_scale, par.pos_weight)
-    return plain_par(images, masks, *settings)
+    return plain_par(small, masks, *settings)
 
 
 def plain_affinity_label(label: Tensor, grid: tuple[int, int], radius: int) -> Tensor:

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afa.models.utils import ignore_outside, resize_images
 from afa.testing.plain_encoder import last_attention, plain_encode
 from afa.testing.plain_labels import (
     plain_affinity,
@@ -46,12 +45,11 @@ def plain_losses(
     affinity = plain_affinity(model, last_attention(model.backbone, attn))
 
     cams, affinities = plain_cams(model, inputs, labels)
-    images = resize_images(model.rgb_images(inputs), cfg.refine_scale)
-    pseudo = ignore_outside(plain_pseudo_label(model, cams, labels, images), boxes)
+    images = model.rgb_images(inputs)
+    pseudo = plain_pseudo_label(model, cams, labels, images, boxes)
     walk_affinity, grid = affinities[cfg.propagation_scale]
     transitions = [plain_walk(one, grid, cfg.radius, cfg.power) for one in walk_affinity]
-    propagated = plain_pseudo_label(model, cams, labels, images, transitions, grid)
-    seg_label = ignore_outside(propagated, boxes)
+    seg_label = plain_pseudo_label(model, cams, labels, images, boxes, transitions, grid)
 
     size = feats[-1].shape[2:]
     aff_label = plain_affinity_label(pseudo, (size[0], size[1]), cfg.radius)
