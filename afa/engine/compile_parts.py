@@ -1,4 +1,8 @@
-"""torch.compile of those parts of a model that are pure networks."""
+"""torch.compile of those parts of a model that are pure networks, while they train.
+
+Evaluation runs them as they are: photos have any size, and after eight of them torch would stop
+compiling without a word.
+"""
 
 import os
 import shutil
@@ -36,13 +40,24 @@ def compile_parts(model: nn.Module, options: bool | Mapping[str, Any] | None) ->
     names = [name for name in PARTS if isinstance(getattr(model, name, None), nn.Module)]
     for name in names:
         try:
-            getattr(model, name).compile(**arguments)
+            _compile_training(getattr(model, name), arguments)
         except (TypeError, RuntimeError) as error:
             raise ValueError(
                 f"compile={arguments} is not what torch.compile takes ({error}): give True or its "
                 "arguments, such as dict(mode='max-autotune')."
             ) from error
     return names
+
+
+def _compile_training(part: nn.Module, arguments: dict[str, Any]) -> None:
+    """Compile a module, used in training mode only."""
+    part.compile(**arguments)
+    compiled = part._compiled_call_impl
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (compiled if part.training else part._call_impl)(*args, **kwargs)
+
+    part._compiled_call_impl = call
 
 
 def _check_compiler(device: torch.device) -> None:

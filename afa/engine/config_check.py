@@ -62,7 +62,7 @@ HELPER_KEYS: dict[str, str] = {
 }
 
 _KNOWN_ENTRIES = {
-    "env_cfg": {"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"},
+    "env_cfg": {"cudnn_benchmark", "tf32", "mp_cfg", "dist_cfg", "resource_limit"},
     "randomness": {"seed", "deterministic", "diff_rank_seed"},
 }
 _PIPELINE_LOADERS = {"train": ("train",), "val": ("val", "test"), "test": ("val", "test")}

@@ -63,7 +63,7 @@ def init_dist(launcher: str, timeout: int = 1800) -> None:
     if launcher not in _NEEDED:
         raise ValueError(f"launcher must be one of none, {', '.join(_NEEDED)}, got '{launcher}'.")
     _set_rank_variables(launcher)
-    use_cuda = torch.cuda.is_available()
+    use_cuda, device = torch.cuda.is_available(), None
     if use_cuda:
         local_rank, num_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local_rank >= num_gpus:
@@ -71,10 +71,13 @@ def init_dist(launcher: str, timeout: int = 1800) -> None:
                 f"Process {local_rank} of this machine has no GPU of its own ({num_gpus} GPUs): "
                 "start fewer processes, or set CUDA_VISIBLE_DEVICES='' to run on CPU."
             )
-        torch.cuda.set_device(local_rank)
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
     try:
         torch_dist.init_process_group(
-            backend="nccl" if use_cuda else "gloo", timeout=datetime.timedelta(seconds=timeout)
+            backend="nccl" if use_cuda else "gloo",
+            timeout=datetime.timedelta(seconds=timeout),
+            device_id=device,
         )
     except (torch_dist.DistError, OSError) as error:
         address, port = (os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))

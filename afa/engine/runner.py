@@ -124,6 +124,17 @@ def _count_once(cfg: Config) -> None:
             sampler["round_up"] = False
 
 
+def _set_precision(cfg: Config) -> None:
+    """Let GPUs multiply in TF32 unless env_cfg.tf32 says no, and repeat a run where that is asked.
+
+    cuBLAS is deterministic only with a workspace of fixed size, which it reads at its start.
+    """
+    if (cfg.get("randomness") or {}).get("deterministic"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    tf32 = (cfg.get("env_cfg") or {}).get("tf32", True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = bool(tf32)
+
+
 def _pin_memory(cfg: Config) -> None:
     """Let batches be copied to a GPU while it computes, where the config says nothing else."""
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
@@ -178,6 +189,7 @@ def build_runner(
         resume = _set_resume(cfg, resume)
     check_config(cfg, _STAGES[stage])
     os.environ.setdefault("LOCAL_RANK", "0")
+    _set_precision(cfg)
     _prepare_processes(cfg)
     _name_experiment(cfg)
     compile_options = cfg.pop("compile", None)  # mmengine would compile all of train_step

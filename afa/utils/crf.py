@@ -83,7 +83,10 @@ def dense_crf(
     crf.setUnaryEnergy(np.ascontiguousarray(energy.reshape(num_labels, -1)))
     crf.addPairwiseGaussian(sxy=pos_xy_std, compat=pos_weight)
     crf.addPairwiseBilateral(
-        sxy=bi_xy_std, srgb=bi_rgb_std, rgbim=np.ascontiguousarray(image), compat=bi_weight
+        sxy=bi_xy_std,
+        srgb=bi_rgb_std,
+        rgbim=np.require(image, requirements=("C", "W")),  # pydensecrf takes no read-only memory
+        compat=bi_weight,
     )
     return np.array(crf.inference(num_iters), dtype=np.float32).reshape(probs.shape)
 

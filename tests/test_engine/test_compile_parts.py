@@ -37,6 +37,19 @@ def test_a_compiled_step_gives_the_same_losses_and_gradients(fresh_compiler):
         assert torch.allclose(one.grad, other.grad, rtol=1e-4, atol=1e-7), name
 
 
+def test_evaluation_is_not_compiled(fresh_compiler):
+    """Photos of many sizes would each be compiled anew, until torch gives up on the module."""
+    model, captured = make_afa(), []
+    compile_parts(model, dict(backend=lambda graph, inputs: captured.append(1) or graph.forward))
+    model.eval()
+    with torch.no_grad():
+        for side in range(32, 64, 2):
+            model.predict(make_inputs(1, side, 40))
+    assert not captured
+    model.train().backbone(make_inputs())
+    assert captured
+
+
 @pytest.mark.parametrize("options", [None, False])
 def test_nothing_is_compiled_unasked(options):
     model = make_afa()

@@ -41,6 +41,7 @@ def test_slurm_variables_are_translated(started, monkeypatch):
     monkeypatch.setattr(dist.subprocess, "check_output", lambda *a, **k: "node1\nnode2\n")
     dist.init_dist("slurm", timeout=7)
     assert _environment() == ["3", "8", "1", "node1", "29500"]
+    assert started[0]["device_id"] is None
     assert started[0]["backend"] == "gloo" and started[0]["timeout"].total_seconds() == 7
 
 
@@ -60,7 +61,8 @@ def test_gpus_use_nccl_and_each_process_its_own(started, monkeypatch):
     for name, value in (("RANK", "1"), ("WORLD_SIZE", "3"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
     dist.init_dist("pytorch")
-    assert chosen == [1] and started[0]["backend"] == "nccl"
+    own = torch.device("cuda", 1)
+    assert chosen == [own] and started[0]["backend"] == "nccl" and started[0]["device_id"] == own
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match=r"Process 2 of this machine has no GPU.*2 GPUs"):
         dist.init_dist("pytorch")

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 
@@ -119,6 +120,28 @@ def test_checkpoint_of_another_model_is_refused(toy_cfg, tmp_path):
     toy_cfg.load_from = str(path)
     with pytest.raises(CheckpointError, match="keys are missing"):
         build_runner(toy_cfg, stage="test")
+
+
+def test_gpus_multiply_in_tf32_unless_told_and_a_repeatable_run_has_its_workspace(
+    toy_cfg, monkeypatch
+):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    switches = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        build_runner(toy_cfg)
+        assert all(switch.allow_tf32 for switch in switches)
+        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+        toy_cfg.env_cfg = dict(tf32=False)
+        toy_cfg.randomness = dict(seed=0, deterministic=True)
+        build_runner(toy_cfg)
+        assert not any(switch.allow_tf32 for switch in switches)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
+        for switch, value in zip(switches, before, strict=True):
+            switch.allow_tf32 = value
 
 
 def test_stage_must_be_known(toy_cfg):

@@ -127,6 +127,18 @@ def test_memory_order_does_not_matter():
     )
 
 
+def test_memory_that_must_not_be_written_to_will_do():
+    image, label = _two_colours()
+    probs = _probs(label)
+    wanted = dense_crf(image, probs)
+    for array in (image, probs):  # as np.asarray(PIL image) and np.load(mmap_mode="r") give them
+        array.flags.writeable = False
+    np.testing.assert_array_equal(dense_crf(image, probs), wanted)
+    logits = np.zeros((2, 3, 3), np.float32)
+    logits.flags.writeable = False
+    assert crf_of_logits(image, logits).shape == image.shape[:2]
+
+
 def test_wrong_shapes_and_types_are_named():
     probs = np.ones((2, 16, 20), dtype=np.float32)
     with pytest.raises(ValueError, match=r"uint8 RGB, got \(16, 20, 3\) float32"):

@@ -10,11 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from afa.utils.cli import main_guard
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/afa/afa_mit-b1_2xb2-20k_voc12aug-512x512.py"
 # Limits: of values relative to the largest one (if above 1), of labels as a share of the pixels.
 VALUES, LABELS, LOSSES, GRADIENTS, TEST_LOGITS = 2e-5, 1e-4, 1e-5, 1e-3, 1e-4
 Row = tuple[str, float, float]  # entry, difference, limit
+
+
+class Reference(dict):
+    """Arrays by name; one that is missing is the file's fault."""
+
+    def __missing__(self, name: str) -> Any:
+        """Refuse."""
+        raise ValueError(f"The reference has no entry '{name}'.")
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,18 +38,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_reference(path: Path) -> dict[str, Any]:
+def read_reference(path: Path) -> Reference:
     """Read an .npz file without pickle, as arrays by name."""
     import numpy as np
 
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError) as error:
+            return Reference((name, file[name]) for name in file.files)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zip and numpy raise many kinds for broken files
         raise ValueError(f"{path} is no file of reference values (.npz): {error}") from error
 
 
-def build_model(reference: dict[str, Any], encoder: Path) -> Any:
+def build_model(reference: Reference, encoder: Path) -> Any:
     """Build AFA with the reference weights, in evaluation mode: no drop path, no dropout."""
     import torch
     from mmengine.registry import init_default_scope
@@ -48,14 +60,13 @@ def build_model(reference: dict[str, Any], encoder: Path) -> Any:
     import afa.models  # noqa: F401  registers what is built
     from afa.engine.config import load_config
     from afa.models.backbones.mit_weights import guess_arch
+    from afa.models.backbones.pretrained import unwrap_state_dict
     from afa.utils.afa_official import convert_afa_official
     from afa.utils.checkpoint import load_state
 
     names = [name for name in reference if name.startswith("weights/")]
     state = {n.removeprefix("weights/"): torch.from_numpy(reference[n]) for n in names}
-    loaded = load_state(encoder)
-    if not state or not isinstance(loaded, dict):
-        raise ValueError("The reference has no weights/..., or the encoder is no dict of weights.")
+    loaded = unwrap_state_dict(load_state(encoder))
     state |= {f"encoder.{k}": v for k, v in loaded.items() if not k.startswith("head.")}
     state = convert_afa_official(state)
 
@@ -72,21 +83,21 @@ def build_model(reference: dict[str, Any], encoder: Path) -> Any:
     return model.eval()
 
 
-def rows(reference: dict[str, Any], model: Any) -> Iterator[Row]:
+def rows(reference: Reference, model: Any) -> Iterator[Row]:
     """Compare every entry: its name, the difference, and the limit."""
     for batch in sorted({name.split("/")[0] for name in reference if name.startswith("batch")}):
-        values = {
-            name.removeprefix(f"{batch}/"): value
+        values = Reference(
+            (name.removeprefix(f"{batch}/"), value)
             for name, value in reference.items()
             if name.startswith(f"{batch}/")
-        }
+        )
         for name, difference, limit in step_rows(values, model):
             yield f"{batch}/{name}", difference, limit
     if "test/network_input" in reference:
         yield from test_rows(reference, model)
 
 
-def step_rows(values: dict[str, Any], model: Any) -> Iterator[Row]:
+def step_rows(values: Reference, model: Any) -> Iterator[Row]:
     """Compare one training step with propagated labels."""
     import torch
     import torch.nn.functional as F
@@ -138,7 +149,7 @@ def step_rows(values: dict[str, Any], model: Any) -> Iterator[Row]:
     model.zero_grad()
 
 
-def gradient_rows(values: dict[str, Any], model: Any) -> Iterator[Row]:
+def gradient_rows(values: Reference, model: Any) -> Iterator[Row]:
     """Compare the norm of every gradient: the largest difference of each part of the network."""
     ours = {author_name(name): p.grad for name, p in model.named_parameters() if p.grad is not None}
     worst: dict[str, float] = {}
@@ -173,7 +184,7 @@ def author_name(name: str) -> str:
     return name
 
 
-def test_rows(reference: dict[str, Any], model: Any) -> Iterator[Row]:
+def test_rows(reference: Reference, model: Any) -> Iterator[Row]:
     """Compare the test of one photo: five scales, mirror images, no CRF."""
     import torch
 
@@ -188,7 +199,7 @@ def test_rows(reference: dict[str, Any], model: Any) -> Iterator[Row]:
     yield _labels("label", label_map(logits[0], wanted.shape), reference, prefix="test/")
 
 
-def _values(name: str, found: Any, reference: dict[str, Any], prefix: str = "") -> Row:
+def _values(name: str, found: Any, reference: Reference, prefix: str = "") -> Row:
     import torch
 
     wanted = torch.from_numpy(reference[prefix + name])
@@ -199,7 +210,7 @@ def _values(name: str, found: Any, reference: dict[str, Any], prefix: str = "") 
 
 
 def _labels(
-    name: str, found: Any, reference: dict[str, Any], inside: Any = None, prefix: str = ""
+    name: str, found: Any, reference: Reference, inside: Any = None, prefix: str = ""
 ) -> Row:
     import torch
 
@@ -226,6 +237,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from afa.utils.cli import main_guard
-
     main_guard(main)

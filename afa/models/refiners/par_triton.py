@@ -75,10 +75,13 @@ def triton_weights(
     weights = torch.empty((B, K, H, W), dtype=dtype, device=images.device)
     y, x = _steps(tuple(offsets), images.device)
     grid = (-(-H * W // BLOCK), B)
-    _kernels().par_weights[grid](
-        images.contiguous(), weights, y, x, position.flatten().float().contiguous(), H, W,
-        1 / color_scale, K=K, BLOCK=BLOCK,
-    )  # fmt: skip
+    position = position.flatten().float().contiguous()
+    with torch.cuda.device_of(
+        images
+    ):  # Triton launches on the current device, whatever it is given
+        _kernels().par_weights[grid](
+            images.contiguous(), weights, y, x, position, H, W, 1 / color_scale, K=K, BLOCK=BLOCK
+        )
     return weights
 
 
@@ -104,9 +107,10 @@ def triton_average(
     grid = (-(-H * W // BLOCK), -(-M // tile), B)
     spare = torch.empty_like(masks)
     for i in range(num_iters):
-        _kernels().par_average[grid](
-            masks, weights, spare, y, x, M, H, W, K=len(offsets), TILE=tile, BLOCK=BLOCK
-        )
+        with torch.cuda.device_of(masks):
+            _kernels().par_average[grid](
+                masks, weights, spare, y, x, M, H, W, K=len(offsets), TILE=tile, BLOCK=BLOCK
+            )
         # The first input may be the caller's: it is read, but never written into.
         masks, spare = spare, torch.empty_like(spare) if i == 0 else masks
     return masks.float()
