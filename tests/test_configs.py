@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import init_default_scope
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmseg.registry import MODELS
 
 import afa.datasets
@@ -67,9 +67,36 @@ def test_phases_warm_up_and_length_fit_together(path):
         # Only the config that starts from a trained classifier has no phase for it.
         assert (hook.cls_iters == 0) == path.stem.startswith("afa-labels")
     for one, other in itertools.pairwise(cfg.param_scheduler):
-        assert one.end == other.begin
+        assert one.end - other.begin in (0, 1)  # 1: the second begins where the first has ended
     assert cfg.param_scheduler[0].begin == 0
     assert cfg.param_scheduler[-1].end > cfg.train_cfg.max_iters
+
+
+@pytest.mark.parametrize(
+    ("name", "warmup"),
+    [
+        ("afa_mit-b1_2xb2-20k_voc12aug-512x512", 1500),
+        ("afa_mit-b1_2xb4-80k_coco14-512x512", 1500),
+        ("afa_mit-b0_1xb4-4k_own-512x512", 300),
+    ],
+)
+def test_the_rate_is_that_of_the_authors_program(name, warmup):
+    """Factor 1e-6 to 1 over the warm-up, then 1 - step / max of the whole run."""
+    (path,) = (path for path in CONFIGS if path.stem == name)
+    cfg = load_config(str(path))
+    last = cfg.train_cfg.max_iters
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedulers = [
+        PARAM_SCHEDULERS.build(scheduler, default_args=dict(optimizer=optimizer))
+        for scheduler in cfg.param_scheduler
+    ]
+    for step in range(last):
+        rising, falling = 1 - (1 - step / warmup) * (1 - 1e-6), 1 - step / last
+        expected = rising if step < warmup else falling
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected, rel=1e-4), step
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ train_pipeline = [
     # Photos from cameras are large: whole, a crop would show a part of an object at most.
     dict(type="LoadPhoto", fit=(512, 512)),
     dict(type="ResizeToFit", scale=(512, 512)),
-    dict(type="RandomScale", ratio_range=(0.5, 2.0)),
+    dict(type="RandomScale", ratio_range=(0.5, 2.0), backend="pillow"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomCropPad", crop_size=crop_size),
     dict(type="PackWSSSInputs"),

@@ -1,16 +1,16 @@
 # 80,000 iterations: 5,000 classification only, pseudo label until 15,000 (Ru et al., CVPR 2022).
 _base_ = "./afa_voc12_20k.py"
 max_iters = 80000
-warmup = 1500
+_warmup = 1500
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=warmup + 1),
+    dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=_warmup + 1),
     # 1 - step / max_iters of the whole run, also right after the warm-up
     dict(
         type="LinearLR",
-        start_factor=1 - warmup / max_iters,
+        start_factor=1 - _warmup / max_iters,
         end_factor=0.0,
         by_epoch=False,
-        begin=warmup,
+        begin=_warmup,
         end=max_iters + 1,
     ),
 ]

@@ -1,16 +1,16 @@
 # 4,000 iterations for some hundred photos: 800 classification only, pseudo label until 1,600.
 _base_ = "./afa_voc12_20k.py"
 max_iters = 4000
-warmup = 300
+_warmup = 300
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=warmup + 1),
+    dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=_warmup + 1),
     # 1 - step / max_iters of the whole run, also right after the warm-up
     dict(
         type="LinearLR",
-        start_factor=1 - warmup / max_iters,
+        start_factor=1 - _warmup / max_iters,
         end_factor=0.0,
         by_epoch=False,
-        begin=warmup,
+        begin=_warmup,
         end=max_iters + 1,
     ),
 ]

@@ -1,7 +1,7 @@
 # 20,000 iterations: 2,000 classification only, then the pseudo label, from 6,000 on the propagated
 # label (Ru et al., CVPR 2022).
 max_iters = 20000
-warmup = 1500
+_warmup = 1500
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
@@ -15,14 +15,14 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=warmup + 1),
+    dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=_warmup + 1),
     # 1 - step / max_iters of the whole run, also right after the warm-up
     dict(
         type="LinearLR",
-        start_factor=1 - warmup / max_iters,
+        start_factor=1 - _warmup / max_iters,
         end_factor=0.0,
         by_epoch=False,
-        begin=warmup,
+        begin=_warmup,
         end=max_iters + 1,
     ),
 ]

@@ -19,6 +19,24 @@ def test_both_sides_scale_by_the_ratio(ratio, shape):
     np.testing.assert_allclose(out["scale_factor"], (ratio, ratio))
 
 
+def test_sides_are_cut_down():
+    assert RandomScale((0.5, 0.5))(results(21, 33))["img_shape"] == (10, 16)
+
+
+def test_pillow_averages_what_it_makes_smaller():
+    """Lines one pixel wide: every second one is lost, or all become grey."""
+    lines = dict(img=np.zeros((8, 40, 3), np.uint8))
+    lines["img"][:, 1::4] = 240  # one of four columns: 60 on average
+    middle = {}
+    for backend in ("cv2", "pillow"):
+        image = RandomScale((0.25, 0.25), backend)(dict(lines))["img"]
+        assert image.shape == (2, 10, 3)
+        middle[backend] = image[:, 2:-2].astype(int)
+    assert np.abs(middle["pillow"] - 60).max() <= 15 < np.abs(middle["cv2"] - 60).max()
+    with pytest.raises(ValueError, match="backend must be 'cv2' or 'pillow', got 'pil'"):
+        RandomScale((0.5, 1), "pil")
+
+
 def test_ratios_fill_the_range():
     np.random.seed(0)
     transform = RandomScale(ratio_range=(0.5, 2.0))
@@ -38,11 +56,11 @@ def test_range_is_checked(ratio_range):
 
 
 def test_repr():
-    assert repr(RandomScale((0.5, 2))) == "RandomScale(ratio_range=(0.5, 2.0))"
+    assert repr(RandomScale((0.5, 2))) == "RandomScale(ratio_range=(0.5, 2.0), backend='cv2')"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1)])
 def test_no_side_vanishes(size):
     results = RandomScale((0.3, 0.3))(dict(img=np.full((*size, 3), 7, np.uint8)))
-    assert results["img"].shape[:2] == tuple(max(1, round(side * 0.3)) for side in size)
+    assert results["img"].shape[:2] == tuple(max(1, int(side * 0.3)) for side in size)
     assert (results["img"] == 7).all()
