@@ -33,6 +33,7 @@ MODULES = {
 PROPAGATION = {
     "nothing": ["model.train_cfg.propagation=None"],
     "raw attention": ["model.train_cfg.propagation=attention"],
+    "affinity of drawn start": ["model.affinity_head.init_cfg=None"],
 }
 POOLINGS = ("map", "max", "avg", "topk")  # the first is that of the config
 FIGURES = ("cls/F1", "cam/mIoU", "par/mIoU", "propagated/mIoU", "seg/mIoU")
