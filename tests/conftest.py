@@ -1,5 +1,6 @@
 import os
 import random
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -35,6 +36,32 @@ def repo():
 
 
 @pytest.fixture
+def alone(monkeypatch):
+    """Tools run as one process that no launcher has started."""
+    for name in ("RANK", "AFA_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+
+
+@pytest.fixture
+def run_main(alone, repo, monkeypatch, capsys):
+    """Run a tool in this process, where the imports are: status, stdout, stderr."""
+
+    def call(name, *args):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, args)])
+        status = 0
+        try:
+            runpy.run_path(str(repo / "tools" / name), run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return status, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
 def toy_cfg(tmp_path):
     """A config of a run on a toy model, 6 iterations, with tmp_path/work as its work dir."""
     from toy_run import make_cfg
@@ -53,11 +80,8 @@ def world_template(tmp_path_factory):
 
 
 @pytest.fixture
-def world(world_template, tmp_path, monkeypatch):
+def world(world_template, alone, tmp_path, monkeypatch):
     """A copy of data, configs and weights, as the current folder."""
     shutil.copytree(world_template, tmp_path / "world")
     monkeypatch.chdir(tmp_path / "world")
-    for name in ("RANK", "AFA_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LOCAL_RANK", "0")
     return tmp_path / "world"

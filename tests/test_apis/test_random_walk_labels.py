@@ -18,9 +18,9 @@ from afa.apis.map_stage_options import MapStageOptions
 from afa.apis.random_walk_labels import KIND, make_random_walk_labels
 from afa.apis.split_data import SplitData
 from afa.engine.config import load_config
-from afa.testing.random_walk_cost import plain_random_walk
 from afa.utils.label_png import read_label_png
 from afa.utils.maps_npz import read_maps
+from plain_random_walk import plain_random_walk
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ TOOLS = {
     "run_pipeline.py": ["--from", "--to", "--num-processes"],
     "check_dataset.py": ["Exit status: 0"],
     "demo.py": ["--work-dir", "--data-root"],
-    "analysis_tools/benchmark.py": ["--parts", "throughput"],
+    "benchmarks/benchmark.py": ["--parts", "throughput"],
     "analysis_tools/check_reference.py": ["--encoder"],
     "analysis_tools/compare.py": ["--out"],
     "analysis_tools/replay_step.py": ["--config"],

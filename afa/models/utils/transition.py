@@ -6,7 +6,7 @@ D_ii = sum_j W_ij^beta, vec(M*) = T^t vec(M). B images, M maps, h w token grid, 
 
 T has at most Q entries in a row. Multiplying the maps with that sparse matrix is cheaper than
 squaring the full one log2(t) times, except on small grids, where the overhead of the products
-counts (see ``DENSE_MAX_TOKENS``; ``afa/testing/random_walk_cost.py`` measures both). Nor are t
+counts (see ``DENSE_MAX_TOKENS``; ``tools/benchmarks/random_walk_cost.py`` times both). Nor are t
 products needed: W is symmetric, so the eigenvalues of T lie in -1..1, where x^t is a sum of
 Chebyshev polynomials whose weights are those of a binomial distribution, hence next to nothing
 above a few times sqrt(t) (Newman and Rivlin, 1976): 112 products for t = 256, up to 1e-12.

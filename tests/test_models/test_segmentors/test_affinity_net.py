@@ -20,7 +20,7 @@ from afa.engine.model_wrappers import AFADistributedDataParallel
 from afa.models import AffinityNet
 from afa.models.losses import pair_affinity_loss
 from afa.models.utils import pair_label
-from afa.testing.random_walk_cost import plain_random_walk
+from plain_random_walk import plain_random_walk
 
 
 @MODELS.register_module()

@@ -1,11 +1,7 @@
 import torch
 
 from afa.models.utils import pair_offsets, windowed_random_walk
-from afa.testing.random_walk_cost import (
-    measure_random_walk,
-    plain_random_walk,
-    plain_transition,
-)
+from plain_random_walk import plain_random_walk, plain_transition
 
 
 def test_plain_transition_by_hand():
@@ -21,9 +17,3 @@ def test_plain_walk_is_the_fast_one():
     for method in ("sparse", "dense"):
         fast = windowed_random_walk(maps, affinity, offsets, 8.0, 256, method)
         assert (fast - plain).abs().max() < 1e-5
-
-
-def test_measure():
-    figures = measure_random_walk(grid=(30, 30), num_maps=2, num_steps=64, repeats=1)
-    assert figures["max_difference"] < 1e-5
-    assert figures["ratio"] == figures["dense_s"] / figures["sparse_s"] > 1

@@ -1,7 +1,7 @@
 import torch
 
 from afa.models.refiners import PAR
-from afa.testing.plain_par import gather_neighbours, plain_par
+from plain_par import gather_neighbours, plain_par
 
 
 def test_neighbours_by_hand():

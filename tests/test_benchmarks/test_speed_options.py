@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from afa.apis.benchmark_options import BenchmarkOptions
+from speed_options import BenchmarkOptions
 
 
 def test_defaults_are_fine_and_photos_are_looked_for(tmp_path):

@@ -18,23 +18,23 @@ from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, METRICS
 from mmseg.structures import SegDataSample
 
-from afa.apis.benchmark_measure import Case, spread
-from afa.apis.benchmark_model import ROOT, Setup
 from afa.engine.config import load_config
 from afa.models.utils import resize_maps, scale_size
 from afa.models.utils.possible_labels import possible_labels
-from afa.testing.plain_encoder import plain_encode
-from afa.testing.plain_labels import (
+from afa.utils.crf import check_crf, crf_of_logits
+from afa.utils.ordered_pool import OrderedPool
+from afa.utils.photo import read_photo
+from plain_afa import (
     plain_cams,
+    plain_encode,
     plain_masks,
     plain_refine,
     plain_seg_logits,
     plain_walk,
     walk_masks,
 )
-from afa.utils.crf import check_crf, crf_of_logits
-from afa.utils.ordered_pool import OrderedPool
-from afa.utils.photo import read_photo
+from speed_measure import Case, spread
+from speed_parts import ROOT, Setup
 
 RECIPE = "configs/afa/afa_mit-b1_2xb2-20k_voc12aug-512x512.py"
 FIELDS = ("pred_label", "pred_cam", "pred_par", "pred_propagated", "pred_sem_seg")

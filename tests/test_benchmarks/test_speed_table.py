@@ -1,4 +1,7 @@
-from afa.apis.benchmark_table import benchmark_table, row_text, seconds_text
+import cv2
+import numpy as np
+
+from speed_table import benchmark_table, row_text, scaling_plot, seconds_text
 
 TIMES = dict(median=0.0123, low=0.01, high=0.02, runs=3)
 PART = dict(
@@ -65,3 +68,12 @@ def test_whole_table():
     assert "| crop | 320 | 1.5 s | 100 ms |  |" in text
     assert "| b1 | 4 | tf32 | 12.3 | 1000 MiB | CAMs 50 %, PAR 25 % | 1.2 h |" in text
     assert "| of the config | 8 | float32 | out of memory | | | |" in text
+
+
+def test_one_picture_for_each_varied_size():
+    rows = [dict(name="crop", value=v, step=v / 100, par=v / 1000) for v in (160, 320)]
+    one = cv2.imdecode(np.frombuffer(scaling_plot(rows), np.uint8), cv2.IMREAD_COLOR)
+    rows += [dict(name="processes", value=2, step=1.0)]
+    two = cv2.imdecode(np.frombuffer(scaling_plot(rows), np.uint8), cv2.IMREAD_COLOR)
+    assert two.shape[0] == one.shape[0] and two.shape[1] == 2 * one.shape[1]
+    assert (one[..., 0] > 150).any() and one.min() < 50  # lines and letters

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from afa.apis.benchmark_measure import (
+from speed_measure import (
     Case,
     count_work,
     machine_limits,
@@ -54,7 +54,7 @@ def test_a_part_alone_has_no_ratio():
 # In a process of its own: what other tests have freed may be used again without a trace.
 MEMORY = """
 import torch
-from afa.apis.benchmark_measure import Case, measure_case, peak_memory
+from speed_measure import Case, measure_case, peak_memory
 
 def run():
     torch.ones(4 * 2**20).sum()  # 16 MiB
@@ -69,7 +69,7 @@ print(peak, found.get("memory_ratio"), found["memory_target"], sep=";")
 
 
 def test_peak_memory_sees_what_is_held_at_a_time(repo):
-    env = {**os.environ, "PYTHONPATH": str(repo)}
+    env = {**os.environ, "PYTHONPATH": f"{repo}{os.pathsep}{repo / 'tools/benchmarks'}"}
     command = [sys.executable, "-c", MEMORY]
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
     peak, ratio, target = done.stdout.strip().split(";")

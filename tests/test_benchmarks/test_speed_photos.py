@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from afa.apis.benchmark_model import build_setup
-from afa.apis.benchmark_sets import (
+from afa.utils.label_png import write_label_png
+from speed_parts import build_setup
+from speed_photos import (
     FIELDS,
     _plain_result,
     build_set,
@@ -14,7 +15,6 @@ from afa.apis.benchmark_sets import (
     loading_times,
     validation_case,
 )
-from afa.utils.label_png import write_label_png
 
 NAMES = ("a", "b")
 
@@ -57,7 +57,7 @@ def test_crf_case_computes_in_processes_and_here(root):
 
 
 def test_validation_runs_both_ways_and_leaves_the_model_in_training(root, monkeypatch):
-    monkeypatch.setattr("afa.apis.benchmark_sets.build_set", _small(root))
+    monkeypatch.setattr("speed_photos.build_set", _small(root))
     setup = build_setup(crop=64, batch=1, arch="b0")
     setup.model.refiner.num_iters = 2
     case = validation_case(setup, root, num_photos=1)

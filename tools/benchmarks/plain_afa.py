@@ -1,8 +1,14 @@
-"""CAMs, pseudo labels and affinity labels of AFA the way they are usually computed.
+"""AFA the way it is usually computed: what the fast code is compared with and measured against.
 
-CAMs by the whole network at every scale; PAR for each set of masks of each image; a random walk
-with the whole N x N matrix; labels of all N x N pairs. B images, M present classes, H W crop, h w
-token grid, N = h * w.
+From top to bottom as a training step of the phase ``propagated`` goes: the Mix Transformer without
+fused attention, every attention matrix kept and handed out; CAMs by the whole network at every
+scale, segmentation head included; PAR with its weights anew for each set of masks of each image; a
+random walk with the whole N x N matrix; labels of all N x N pairs; the losses of :meth:`AFA.loss`,
+the dense-energy regulariser over all pairs of pixels, and the update. Everything is computed in
+every step, with the weights of the model that it is compared with.
+
+B images, C channels or classes, K foreground classes, M present classes or masks, A attention
+maps, H W crop, P = H * W pixels, h w token grid, N = h * w tokens.
 """
 
 from collections.abc import Sequence
@@ -13,9 +19,64 @@ import torch.nn.functional as F
 from mmseg.models.decode_heads import SegformerHead
 from torch import Tensor
 
+from afa.models.backbones.mit_layers import drop_path, tokens_to_map
 from afa.models.utils import resize_images, resize_maps
-from afa.testing.plain_encoder import last_attention, plain_encode
-from afa.testing.plain_par import plain_par
+from plain_par import plain_par
+
+
+def plain_attention(attention: Any, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Attend with the weights of an :class:`EfficientAttention`.
+
+    Args:
+        attention: the layer.
+        x: tokens (B, N, C).
+        grid: their grid (h, w).
+
+    Returns:
+        Tokens (B, N, C) and a copy of the unscaled logits (B, heads, N, M).
+    """
+    q = attention._split_heads(attention.q(x))
+    k, v = (
+        attention._split_heads(part)
+        for part in attention.kv(attention._reduce(x, grid)).chunk(2, dim=-1)
+    )
+    logits = q @ k.transpose(-2, -1)
+    handed_out = logits.clone()
+    out = (logits * attention.scale).softmax(dim=-1) @ v
+    return attention.proj(out.transpose(1, 2).flatten(2)), handed_out
+
+
+def plain_encode(
+    backbone: Any, images: Tensor, use_drop_path: bool = True
+) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    """Compute the features of the four stages and the attention of every block.
+
+    Args:
+        backbone: a :class:`MiTAttn`, whose weights are used.
+        images: (B, 3, H, W).
+        use_drop_path: as ``drop_path`` of :meth:`MiTAttn.forward`.
+
+    Returns:
+        The four feature maps, and the logits (B, heads, N, M) of every block in order.
+    """
+    feats, attn = [], []
+    x = images
+    for stage in range(1, 5):
+        tokens, grid = backbone.get_submodule(f"patch_embed{stage}")(x)
+        for block in backbone.get_submodule(f"block{stage}").children():
+            rate = block.drop_path_rate if block.training and use_drop_path else 0.0
+            out, logits = plain_attention(block.attn, block.norm1(tokens), grid)
+            tokens = tokens + drop_path(out, rate)
+            tokens = tokens + drop_path(block.mlp(block.norm2(tokens), grid), rate)
+            attn.append(logits)
+        x = tokens_to_map(backbone.get_submodule(f"norm{stage}")(tokens), grid)
+        feats.append(x)
+    return tuple(feats), attn
+
+
+def last_attention(backbone: Any, attn: list[Tensor]) -> Tensor:
+    """Stack the logits of the last blocks of stage 4, (B, A, N, N), as the affinity needs them."""
+    return torch.cat(attn[-backbone.num_attn_blocks :], dim=1)
 
 
 @torch.no_grad()
@@ -166,3 +227,93 @@ def plain_affinity_loss(affinity: Tensor, label: Tensor) -> Tensor:
     loss_pos = (positive * (1 - affinity)).sum() / (positive.sum() + 1)
     loss_neg = (negative * affinity).sum() / (negative.sum() + 1)
     return 0.5 * (loss_pos + loss_neg)
+
+
+def plain_seg_loss(seg_logits: Tensor, label: Tensor) -> Tensor:
+    """Mean of two cross-entropies, over background pixels and over foreground pixels."""
+    background = label.masked_fill(label != 0, 255)
+    foreground = label.masked_fill(label == 0, 255)
+    parts = []
+    for part in (background, foreground):
+        total = F.cross_entropy(seg_logits, part, ignore_index=255, reduction="sum")
+        parts.append(total / (part != 255).sum().clamp(min=1))
+    return 0.5 * (parts[0] + parts[1])
+
+
+def plain_dense_energy(
+    prob: Tensor, image: Tensor, keep: Tensor, sigma_rgb: float, sigma_xy: float, rows: int = 512
+) -> Tensor:
+    """Compute sum_ij S_i S_j G_ij (1 - sum_a p_i(a) p_j(a)) of one image; with a gradient.
+
+    Over all pairs of pixels: the usual programs approximate the sum by a compiled permutohedral
+    lattice, which is not at hand; this is what both that and the fast code approximate.
+
+    Args:
+        prob: (C, H, W) probabilities that sum to 1 over the classes.
+        image: (3, H, W) RGB, 0..255.
+        keep: (H, W) the soft filter S, 0..1.
+        sigma_rgb: standard deviation over colours.
+        sigma_xy: standard deviation over positions, in pixels.
+        rows: pixels whose pairs are held at a time.
+
+    Returns:
+        Scalar.
+    """
+    _, H, W = prob.shape
+    y, x = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
+    place = torch.stack([y, x]).to(image).flatten(1) / sigma_xy
+    points = torch.cat([place, image.flatten(1) / sigma_rgb]).t().contiguous()  # (P, 5)
+    keep = keep.flatten()
+    values = prob.flatten(1).t() * keep[:, None]  # (P, C)
+    energy = prob.new_zeros(())
+    for begin in range(0, H * W, rows):
+        part = slice(begin, begin + rows)
+        pairs = torch.exp(-0.5 * torch.cdist(points[part], points).square())
+        energy = energy + (keep[part] * (pairs @ keep)).sum()
+        energy = energy - (values[part] * (pairs @ values)).sum()
+    return energy
+
+
+def plain_losses(
+    model: Any, inputs: Tensor, labels: Tensor, boxes: Sequence[Sequence[int]]
+) -> dict[str, Tensor]:
+    """Compute the losses of a step.
+
+    Args:
+        model: an :class:`AFA` with affinity head and refiner.
+        inputs: (B, 3, H, W).
+        labels: (B, K) multi-hot image labels.
+        boxes: real image (y0, y1, x0, x1) in each crop.
+
+    Returns:
+        ``loss_cls``, ``loss_seg`` and ``loss_aff``, weighted as in the model.
+    """
+    cfg = model.train_cfg
+    feats, attn = plain_encode(model.backbone, inputs)
+    cls_logits = model.cls_head(feats[-1])
+    seg_logits = plain_seg_logits(model, feats)
+    affinity = plain_affinity(model, last_attention(model.backbone, attn))
+
+    cams, affinities = plain_cams(model, inputs, labels)
+    images = model.rgb_images(inputs)
+    pseudo = plain_pseudo_label(model, cams, labels, images, boxes)
+    walk_affinity, grid = affinities[cfg.propagation_scale]
+    transitions = [plain_walk(one, grid, cfg.radius, cfg.power) for one in walk_affinity]
+    seg_label = plain_pseudo_label(model, cams, labels, images, boxes, transitions, grid)
+
+    size = feats[-1].shape[2:]
+    aff_label = plain_affinity_label(pseudo, (size[0], size[1]), cfg.radius)
+    seg = F.interpolate(seg_logits, inputs.shape[2:], mode="bilinear", align_corners=False)
+    loss_aff = plain_affinity_loss(affinity, aff_label)
+    return dict(
+        loss_cls=model.cls_head.loss(cls_logits, labels),
+        loss_seg=model.decode_head.loss_decode.loss_weight * plain_seg_loss(seg, seg_label),
+        loss_aff=model.affinity_head.loss_aff.loss_weight * loss_aff,
+    )
+
+
+def train_step(optimizer: torch.optim.Optimizer, losses: dict[str, Tensor]) -> None:
+    """Do one update: backward pass and optimizer."""
+    optimizer.zero_grad()
+    sum(losses.values(), torch.zeros((), device=losses["loss_cls"].device)).backward()
+    optimizer.step()
