@@ -1,16 +1,21 @@
-"""Memory of a process and of those it started, over time (Linux)."""
+"""Memory of a process and of those it started, over time (Linux): measured, and drawn."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
 _PROC = Path("/proc")
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555")  # Okabe and Ito
 
 
 class MemorySample(NamedTuple):
@@ -121,3 +126,36 @@ def growth(samples: Sequence[MemorySample], last: float) -> float:
     spread = sum((x - mean_x) ** 2 for x, _ in kept)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in kept) / spread if spread else 0.0
     return slope * (kept[-1][0] - kept[0][0])
+
+
+def memory_plot(runs: Mapping[str, Sequence[MemorySample]], title: str) -> bytes:
+    """Draw what each run held over time: all processes, and the main one alone.
+
+    Args:
+        runs: Name of a run and its samples.
+        title: Stands above the picture.
+
+    Returns:
+        A PNG.
+    """
+    figure = Figure(figsize=(7.2, 4.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for index, (name, samples) in enumerate(runs.items()):
+        color = _COLORS[index % len(_COLORS)]
+        minutes = [sample.seconds / 60 for sample in samples]
+        axes.plot(minutes, [s.total / 1024 for s in samples], color=color, label=name)
+        axes.plot(
+            minutes,
+            [s.main / 1024 for s in samples],
+            "--",
+            color=color,
+            lw=1,
+            label=f"{name}, main",
+        )
+    axes.set(title=title, xlabel="minutes", ylabel="GiB", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -4,10 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from afa.apis import memory_test
-from afa.apis.memory_test import run_memory_test
 from afa.engine.config import load_config
-from afa.utils.process_memory import MemorySample
+from process_memory import MemorySample
+from test_memory import run_memory_test
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def commands(monkeypatch):
         (folder / "test.json").write_text(json.dumps(dict(seconds=seconds, num_images=4)))
         return 0, [MemorySample(float(i), 400.0, 500.0 + i, 2) for i in range(11)]
 
-    monkeypatch.setattr(memory_test, "run_measured", run)
+    monkeypatch.setattr("process_memory.run_measured", run)
     return ran
 
 
@@ -56,6 +55,6 @@ def test_several_numbers_of_workers_are_compared(commands, tmp_path):
 
 
 def test_a_test_that_fails_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory_test, "run_measured", lambda *args: (2, []))
+    monkeypatch.setattr("process_memory.run_measured", lambda *args: (2, []))
     with pytest.raises(ValueError, match=r"ended with status 2: see .*console\.log"):
         run_memory_test(tmp_path, 2)

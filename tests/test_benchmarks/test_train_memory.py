@@ -1,12 +1,13 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from afa.apis import train_memory
-from afa.apis.train_memory import run_train_memory
+import train_memory
 from afa.engine.config import load_config
-from afa.utils.process_memory import MemorySample
+from process_memory import MemorySample
+from train_memory import run_train_memory
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def commands(monkeypatch):
         ran.append((command, interval))
         return 0, [MemorySample(float(i), 400.0, 500.0 + i, 3) for i in range(101)]
 
-    monkeypatch.setattr(train_memory, "run_measured", run)
+    monkeypatch.setattr("process_memory.run_measured", run)
     return ran
 
 
@@ -51,6 +52,22 @@ def test_the_config_is_a_small_one_of_all_phases(commands, tmp_path):
 def test_faults_are_told(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="1 to 4 validations in 4 iterations, got 5"):
         run_train_memory(tmp_path, 4, 5)
-    monkeypatch.setattr(train_memory, "run_measured", lambda *args: (2, []))
+    monkeypatch.setattr("process_memory.run_measured", lambda *args: (2, []))
     with pytest.raises(ValueError, match=r"The training ended with 2: see .*console\.log"):
         run_train_memory(tmp_path, 5, 5)
+
+
+def test_arguments_and_the_last_line(tmp_path, monkeypatch, capsys):
+    asked = {}
+
+    def fake(**arguments):
+        asked.update(arguments)
+        keys = ("peak_mib", "growth_mib", "trainer_peak_mib", "trainer_growth_mib")
+        return dict(seconds=61.0, **dict(zip(keys, (900, 1.5, 700, 0.5), strict=True)))
+
+    monkeypatch.setattr(train_memory, "run_train_memory", fake)
+    monkeypatch.setattr(sys, "argv", ["x", "--num-iters", "50", "--work-dir", str(tmp_path)])
+    train_memory.main()
+    assert (asked["num_iters"], asked["num_vals"], asked["workers"]) == (50, 5, 2)
+    said = capsys.readouterr().out
+    assert said.startswith("61 s; peak 900 MiB, growth at the end 1.5 MiB")

@@ -1,13 +1,17 @@
+import io
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from afa.utils import process_memory
-from afa.utils.process_memory import (
+import process_memory
+from process_memory import (
     MemorySample,
     growth,
+    memory_plot,
     process_tree,
     resident_memory,
     run_measured,
@@ -88,3 +92,20 @@ def test_other_systems_are_told(monkeypatch, tmp_path):
     monkeypatch.setattr(process_memory, "_PROC", tmp_path)
     with pytest.raises(ValueError, match="which only Linux has"):
         run_measured(["true"])
+
+
+def _picture(runs):
+    return np.asarray(Image.open(io.BytesIO(memory_plot(runs, "title"))).convert("RGB")).astype(int)
+
+
+def _has_color(picture, color):
+    return (np.abs(picture - color).max(axis=2) < 20).sum() > 100
+
+
+def test_each_run_has_its_line():
+    flat = [MemorySample(60.0 * i, 500.0, 900.0, 2) for i in range(5)]
+    one = _picture({"one": flat})
+    two = _picture({"one": flat, "two": [s._replace(total=2000.0) for s in flat]})
+    blue, orange = np.array((0, 114, 178)), np.array((213, 94, 0))
+    assert _has_color(one, blue) and not _has_color(one, orange)
+    assert _has_color(two, blue) and _has_color(two, orange)

@@ -1,28 +1,38 @@
-"""Measure the memory of a long training, its data workers included, on generated images."""
+"""Measure the memory of a long training: `python tools/benchmarks/train_memory.py`.
 
-from __future__ import annotations
+Data workers are included, the images generated.
+"""
 
+import argparse
 import os
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
-from afa.apis.memory_test import CONFIG, ROOT
-from afa.apis.summary import device_name
-from afa.datasets.shapes_writer import write_shapes
-from afa.engine.config import load_config
-from afa.utils.environment import collect_versions
-from afa.utils.files import write_bytes, write_json
-from afa.utils.process_memory import growth, run_measured
-from afa.visualization.memory_plot import memory_plot
+from afa.utils.cli import main_guard
+from test_memory import CONFIG, ROOT
 
 NUM_IMAGES = (64, 16)  # for training, for validation
 # The share of the run at its end in which memory must not grow any more: the last of the three
 # phases of the training has begun well before.
 SETTLED = 0.6
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description="Train the smallest network on generated images for long and watch the memory "
+        "of trainer and data workers."
+    )
+    parser.add_argument("--work-dir", default="work_dirs/train_memory", help="for everything")
+    parser.add_argument("--num-iters", type=int, default=3000)
+    parser.add_argument("--num-vals", type=int, default=5, help="validations")
+    parser.add_argument("--crop", type=int, default=32, help="side of the crops in pixels")
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="data workers")
+    parser.add_argument("--interval", type=float, default=2.0, help="seconds between two looks")
+    return parser.parse_args()
 
 
 def run_train_memory(
@@ -54,6 +64,12 @@ def run_train_memory(
     Raises:
         ValueError: If the training fails, or there are more validations than iterations.
     """
+    from afa.apis.summary import device_name
+    from afa.datasets.shapes_writer import write_shapes
+    from afa.utils.environment import collect_versions
+    from afa.utils.files import write_bytes, write_json
+    from process_memory import growth, memory_plot, run_measured
+
     if not 1 <= num_vals <= num_iters:
         raise ValueError(
             f"There must be 1 to {num_iters} validations in {num_iters} iterations, got {num_vals}."
@@ -98,6 +114,8 @@ def _write_config(
     work: Path, num_iters: int, num_vals: int, crop: int, batch_size: int, workers: int
 ) -> Path:
     """Write the config: that of `make demo`, smaller and longer."""
+    from afa.engine.config import load_config
+
     cfg = load_config(str(ROOT / CONFIG), options={"data_root": str(work / "data")})
     size, every = (crop, crop), num_iters // num_vals
     cfg.model.data_preprocessor.size = size
@@ -118,7 +136,7 @@ def _write_config(
     return path
 
 
-def _set_crop(cfg: Config, size: tuple[int, int]) -> None:
+def _set_crop(cfg: Any, size: tuple[int, int]) -> None:
     for step in cfg.train_dataloader.dataset.pipeline:
         if step["type"] == "Resize":
             step["scale"] = size
@@ -126,3 +144,18 @@ def _set_crop(cfg: Config, size: tuple[int, int]) -> None:
             step["crop_size"] = size
     cfg.train_pipeline = cfg.train_dataloader.dataset.pipeline
     cfg.crop_size = size
+
+
+def main() -> None:
+    """Train, and tell where the result is."""
+    args = parse_args()
+    result = run_train_memory(**vars(args))
+    print(
+        f"{result['seconds']:.0f} s; peak {result['peak_mib']} MiB, growth at the end "
+        f"{result['growth_mib']} MiB (trainer alone {result['trainer_peak_mib']} and "
+        f"{result['trainer_growth_mib']}); {args.work_dir}: memory.json, memory.png"
+    )
+
+
+if __name__ == "__main__":
+    main_guard(main)

@@ -1,7 +1,9 @@
-"""Measure memory and time of tools/test.py on generated images."""
+"""Measure memory and time of tools/test.py: `python tools/benchmarks/test_memory.py`.
 
-from __future__ import annotations
+The images are generated, the weights drawn.
+"""
 
+import argparse
 import json
 import os
 import shutil
@@ -10,25 +12,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
-from mmseg.registry import MODELS
+from afa.utils.cli import main_guard, show_progress
 
-import afa
-from afa.apis.summary import device_name
-from afa.datasets.shapes_writer import write_shapes
-from afa.engine.config import load_config
-from afa.engine.evaluation_report import REPORT
-from afa.utils.cli import show_progress
-from afa.utils.environment import collect_versions
-from afa.utils.files import write_bytes, write_json
-from afa.utils.process_memory import MemorySample, growth, run_measured
-from afa.visualization.memory_plot import memory_plot
-
-ROOT = Path(afa.__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description="Test the smallest network on generated images and watch its memory."
+    )
+    parser.add_argument("--work-dir", default="work_dirs/test_memory", help="folder for everything")
+    parser.add_argument("--num-images", type=int, default=300)
+    parser.add_argument("--size", type=int, default=48, help="mean side of the images in pixels")
+    parser.add_argument(
+        "--input-size", type=int, metavar="N", help="longest side of the network's input"
+    )
+    parser.add_argument("--tta", action="store_true", help="test with --tta")
+    parser.add_argument(
+        "--crf-workers",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="test with --crf, once with each of these numbers of processes",
+    )
+    parser.add_argument(
+        "--interval", type=float, default=1.0, help="seconds between two looks (default: 1)"
+    )
+    return parser.parse_args()
 
 
 def run_memory_test(
@@ -61,6 +73,12 @@ def run_memory_test(
     Raises:
         ValueError: If a number is out of range, or a test fails.
     """
+    from afa.apis.summary import device_name
+    from afa.datasets.shapes_writer import write_shapes
+    from afa.utils.environment import collect_versions
+    from afa.utils.files import write_bytes, write_json
+    from process_memory import MemorySample, memory_plot
+
     work = Path(work_dir)
     work.mkdir(parents=True, exist_ok=True)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -95,6 +113,8 @@ def run_memory_test(
 
 def _write_config(work: Path, input_size: int | None) -> Path:
     """Write the config of the test and drawn weights; only the segmentation is computed."""
+    from afa.engine.config import load_config
+
     cfg = load_config(str(ROOT / CONFIG), options={"data_root": str(work / "data")})
     cfg.model.test_cfg.pseudo_labels = False
     if input_size is not None:
@@ -110,7 +130,12 @@ def _write_config(work: Path, input_size: int | None) -> Path:
     return path
 
 
-def _write_weights(cfg: Config, path: Path) -> None:
+def _write_weights(cfg: Any, path: Path) -> None:
+    import torch
+    from mmengine.registry import init_default_scope
+    from mmengine.utils import import_modules_from_strings
+    from mmseg.registry import MODELS
+
     import_modules_from_strings(**cfg.custom_imports)
     init_default_scope("mmseg")
     torch.manual_seed(0)
@@ -122,6 +147,9 @@ def _run(
     work: Path, config: Path, tta: bool, crf_workers: int | None, interval: float
 ) -> dict[str, Any]:
     """Run tools/test.py once and tell what it took."""
+    from afa.engine.evaluation_report import REPORT
+    from process_memory import growth, run_measured
+
     options = ["--tta"] if tta else []
     if crf_workers is not None:
         options += ["--crf", "--crf-workers", str(crf_workers)]
@@ -152,3 +180,16 @@ def _run(
         flush=True,
     )
     return run
+
+
+def main() -> None:
+    """Generate, test, and tell where the result is."""
+    args = parse_args()
+    result = run_memory_test(**vars(args))
+    for name, factor in result.get("speedup", {}).items():
+        print(f"{name}: {factor} times as fast as {result['runs'][0]['name']}")
+    print(f"Curves and figures are in {args.work_dir}: memory.json, memory.png")
+
+
+if __name__ == "__main__":
+    main_guard(main)
