@@ -84,7 +84,7 @@ DOORS = {
     "labels": ("pseudo_labels.py cam.py evil.pth --split val --kind cam --out out", bare, "evil"),
     "walk": ("random_walk.py affinity.py evil.pth cams --split val --out out", checkpoint, REFUSED),
     "features": ("sub_categories.py cam.py evil.pth --split val --out out", checkpoint, REFUSED),
-    "propagation": ("analysis_tools/propagation.py cam.py evil.pth", checkpoint, REFUSED),
+    "propagation": ("benchmarks/propagation.py cam.py evil.pth", checkpoint, REFUSED),
     "load_from": (f"{COMMANDS['train']} --cfg-options load_from=evil.pth", checkpoint, REFUSED),
     "resume": (f"{RESUME} evil.pth", checkpoint, REFUSED),
     "init_cfg": (

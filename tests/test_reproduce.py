@@ -142,7 +142,7 @@ def test_published_values_are_those_of_the_methods_page():
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_command(words, made):
     name, args = _parse(words)
-    if name == "analysis_tools/ablation.py":
+    if name == "benchmarks/ablation.py":
         return
     if name == "run_pipeline.py":
         names = [stage.name for stage in _pipeline_of(args).stages]

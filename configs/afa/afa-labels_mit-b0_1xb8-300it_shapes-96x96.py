@@ -1,4 +1,4 @@
-# AFA on Shapes from a trained classifier on: what tools/analysis_tools/ablation.py varies.
+# AFA on Shapes from a trained classifier on: what tools/benchmarks/ablation.py varies.
 _base_ = "./afa_mit-b0_1xb8-720it_shapes-96x96.py"
 max_iters = 300
 optim_wrapper = dict(optimizer=dict(lr=1e-4))

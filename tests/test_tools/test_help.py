@@ -19,7 +19,7 @@ TOOLS = {
     "check_dataset.py": ["Exit status: 0"],
     "demo.py": ["--work-dir", "--data-root"],
     "benchmarks/benchmark.py": ["--parts", "throughput"],
-    "analysis_tools/check_reference.py": ["--encoder"],
+    "benchmarks/check_reference.py": ["--encoder"],
     "analysis_tools/compare.py": ["--out"],
     "analysis_tools/replay_step.py": ["--config"],
     "dataset_converters/coco14.py": ["--crowd {class,ignore}"],

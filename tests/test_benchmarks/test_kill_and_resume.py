@@ -5,8 +5,6 @@ import sys
 import pytest
 from toy_run import write_cfg
 
-from afa.testing import kill_resume
-
 
 @pytest.mark.parametrize(("differences", "status"), [([], 0), (["state_dict.w differs"], 1)])
 def test_each_number_of_workers_and_the_status(
@@ -18,14 +16,14 @@ def test_each_number_of_workers_and_the_status(
         asked.append((cfg.train_dataloader.num_workers, kills, processes, amp, seed))
         return dict(kills={"iteration": kills}, differences=differences)
 
-    monkeypatch.setattr(kill_resume, "kill_and_resume", fake)
+    monkeypatch.setattr("killed_training.kill_and_resume", fake)
     config = write_cfg(tmp_path)
     command = ["x", config, "--kills", 7, "--workers", 0, 2, "--amp", "--work-dir", tmp_path / "w"]
     monkeypatch.setattr(sys, "argv", [str(part) for part in command])
     (tmp_path / "w").mkdir()
     code = 0
     try:
-        tool = repo / "tools/analysis_tools/kill_and_resume.py"
+        tool = repo / "tools/benchmarks/kill_and_resume.py"
         runpy.run_path(str(tool), run_name="__main__")
     except SystemExit as stop:
         code = stop.code

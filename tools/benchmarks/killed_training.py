@@ -1,12 +1,13 @@
 """Kill a training again and again, resume it, and compare it with one that was left in peace.
 
-Processes are forked from the one that has imported everything, so that each start costs a fraction
-of a second (Linux, CPU).
+What the two have left, checkpoints and logs, is compared bit for bit. Processes are forked from the
+one that has imported everything, so that each start costs a fraction of a second (Linux, CPU).
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import os
 import random
@@ -15,11 +16,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend
@@ -28,11 +30,14 @@ from mmengine.runner import IterBasedTrainLoop, ValLoop
 from afa.engine.hooks import checkpoint_hook
 from afa.engine.lost_process import saying_what_was_lost
 from afa.engine.runner import build_runner
-from afa.testing.run_differences import run_differences
+from afa.utils.checkpoint import load_state
 
 # After a process has died, the others must end by themselves within this time.
 PATIENCE = 60.0
 KINDS = ("any time", "half a checkpoint", "checkpoint moved", "validation", "iteration")
+# What a checkpoint holds beside the story of how it came about.
+_PARTS = ("state_dict", "ema_state_dict", "optimizer", "param_schedulers")
+_NOT_COMPARED = ("time", "memory", "eta")
 
 
 class Kill(NamedTuple):
@@ -209,3 +214,90 @@ def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def run_differences(one: str | Path, other: str | Path) -> list[str]:
+    """Name what differs between the last checkpoints and the logs of two runs.
+
+    Times and memory are left out, and so is what a log says twice: of an iteration the last line
+    counts.
+
+    Args:
+        one: Work dir of a run.
+        other: Work dir of the other.
+
+    Returns:
+        One line for each difference.
+
+    Raises:
+        ValueError: If a run has left no checkpoint.
+    """
+    states = [load_state(_last(Path(folder))) for folder in (one, other)]
+    found: list[str] = []
+    for part in _PARTS:
+        found += _differences(part, *(state.get(part) for state in states))  # type: ignore[attr-defined]
+    found += _differences("history", *(_history(state) for state in states))
+    found += _differences("log", *(read_log(folder) for folder in (one, other)))
+    names = [sorted(path.name for path in Path(folder).glob("*.pth")) for folder in (one, other)]
+    return found + list(_differences("checkpoints", *names))
+
+
+def _last(work: Path) -> Path:
+    found = [path for path in work.glob("iter_*.pth")]
+    if not found:
+        raise ValueError(f"There is no checkpoint in '{work}'.")
+    return max(found, key=lambda path: int(path.stem.split("_")[1]))
+
+
+def _compared(name: str) -> bool:
+    return not any(word in name for word in _NOT_COMPARED)
+
+
+def _history(state: Any) -> dict[str, Any]:
+    """Return the figures that the run remembers, by name."""
+    scalars = state["message_hub"]["log_scalars"]
+    return {name: scalars[name].data[0] for name in scalars if _compared(name)}
+
+
+def read_log(work: str | Path) -> dict[str, dict[str, Any]]:
+    """Read the figures that a run, resumed or not, has logged.
+
+    Args:
+        work: Its work dir.
+
+    Returns:
+        Iteration (and kind) -> name -> figure; of lines for the same iteration the last one.
+    """
+    lines: dict[str, dict[str, Any]] = {}
+    for path in sorted(Path(work).glob("*/vis_data/scalars.json"), key=lambda p: p.parts[-3]):
+        for text in path.read_text().splitlines():
+            try:
+                figures = json.loads(text)
+            except ValueError:
+                continue  # cut off by a kill
+            kind = "train" if "loss" in figures else "val"
+            kept = {name: value for name, value in figures.items() if _compared(name)}
+            lines[f"{kind} {figures.get('step')}"] = kept
+    return lines
+
+
+def _differences(place: str, one: Any, other: Any) -> Iterator[str]:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in sorted({*one, *other}, key=str):
+            if key in one and key in other:
+                yield from _differences(f"{place}.{key}", one[key], other[key])
+            else:
+                yield f"{place}.{key} is missing in the {'second' if key in one else 'first'} run"
+    elif isinstance(one, (list, tuple)) and type(one) is type(other) and len(one) == len(other):
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            yield from _differences(f"{place}[{index}]", *pair)
+    elif not _same(one, other):
+        yield f"{place} differs"
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f")
+    return type(one) is type(other) and (one == other or (one != one and other != other))

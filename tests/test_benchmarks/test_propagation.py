@@ -5,11 +5,11 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from afa.apis import propagation
-from afa.apis.propagation import _miou, propagation_rows
+import propagation
 from afa.datasets.shapes_writer import write_shapes
 from afa.engine.config import load_config
 from afa.engine.runner import build_runner
+from propagation import _miou, propagation_rows
 
 
 def test_miou_by_hand():

@@ -1,4 +1,4 @@
-"""Repeat the ablation of AFA on Shapes: `python tools/analysis_tools/ablation.py`.
+"""Repeat the ablation of AFA on Shapes: `python tools/benchmarks/ablation.py`.
 
 Every run is a call of tools/train.py and leaves its work folder; finished runs are not repeated.
 Runs of one seed and one pooling share their classification phase.

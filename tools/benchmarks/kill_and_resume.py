@@ -1,4 +1,4 @@
-"""Kill a training and resume it: `python tools/analysis_tools/kill_and_resume.py CONFIG`."""
+"""Kill a training and resume it: `python tools/benchmarks/kill_and_resume.py CONFIG`."""
 
 import argparse
 import sys
@@ -28,9 +28,9 @@ def main() -> None:
     args = parse_args()
 
     from afa.engine.config import load_config
-    from afa.testing.kill_resume import kill_and_resume
     from afa.utils.environment import collect_versions
     from afa.utils.files import write_json
+    from killed_training import kill_and_resume
 
     results = {}
     for workers in args.workers:
