@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,31 +18,51 @@ from speed_measure import (
 LIMITS = dict(bytes_per_second=1e9, flops=1e10)
 
 
-def test_take_turns_warms_up_once_and_alternates():
-    calls = []
-    times = take_turns([lambda: calls.append("a"), lambda: calls.append("b")], "cpu", 10.0, most=3)
+@pytest.fixture
+def work(monkeypatch):
+    """Make a function that takes some seconds, by a clock that nothing else moves."""
+    now = [0.0]
+    monkeypatch.setattr("speed_measure.time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def make(seconds):
+        def run():
+            now[0] += seconds
+
+        return run
+
+    return make
+
+
+def test_take_turns_warms_up_once_and_alternates(work):
+    calls, one, two = [], work(0.25), work(0.5)
+    funcs = [lambda: (calls.append("a"), one()), lambda: (calls.append("b"), two())]
+    times = take_turns(funcs, "cpu", 10.0, most=3)
     assert "".join(calls) == "ab" + "ab" * 3
-    assert [len(values) for values in times] == [3, 3] and min(times[0]) > 0
+    assert times == [[0.25] * 3, [0.5] * 3]
 
 
-def test_take_turns_stops_when_the_budget_is_spent():
-    times = take_turns([lambda: time.sleep(0.02)], "cpu", 0.0)
-    assert len(times[0]) == 2 and min(times[0]) >= 0.02
+def test_take_turns_stops_when_the_budget_is_spent(work):
+    assert take_turns([work(0.25)], "cpu", 0.0) == [[0.25] * 2]
+    # Another round is begun as long as it is likely to end in time.
+    assert take_turns([work(0.25)], "cpu", 1.0) == [[0.25] * 4]
+
+
+def test_the_clock_runs():
+    assert take_turns([lambda: sum(range(1000))], "cpu", 0.0)[0][0] > 0
 
 
 def test_spread_by_hand():
     assert spread([3.0, 1.0, 2.0, 9.0]) == dict(median=2.5, low=1.0, high=9.0, runs=4)
 
 
-def test_measure_case_compares_with_the_reference_and_the_machine():
-    case = Case(
-        "sleep", lambda: time.sleep(0.02), lambda: time.sleep(0.2), (2, 3), work=(1e6, 2e7),
-        budget=0.0, notes=dict(a=1),
-    )  # fmt: skip
+def test_measure_case_compares_with_the_reference_and_the_machine(work):
+    case = Case("work", work(0.02), work(0.2), (2, 3), work=(1e6, 2e7), budget=0.0, notes=dict(a=1))
     found = measure_case(case, "cpu", LIMITS)
-    assert 2 < found["ratio"] < 11 and found["target"] == [2, 3] and found["notes"] == dict(a=1)
+    assert found["ratio"] == pytest.approx(10)
+    assert found["target"] == [2, 3] and found["notes"] == dict(a=1)
     assert found["floor"] == pytest.approx(0.002)  # 2e7 operations; the bytes take 0.001 s
     assert found["above_floor"] == pytest.approx(found["ours"]["median"] / 0.002)
+    assert found["ours"]["median"] == pytest.approx(0.02)
     assert "memory" not in found
 
 
@@ -86,6 +106,17 @@ def test_count_work_by_hand():
     assert moved == 4 * ((32 + 16 + 8) + (8 + 8))  # the transposed view moves nothing
 
 
-def test_machine_limits_are_plausible():
+def test_machine_limits_by_hand(monkeypatch):
+    times, asked = {1: [0.5, 0.25], 2: [0.125, 0.5]}, []
+
+    def turns(funcs, device, seconds):
+        asked.append((device, seconds))
+        (func,) = funcs
+        func()
+        return [times[len(asked)]]
+
+    monkeypatch.setattr("speed_measure.take_turns", turns)
     limits = machine_limits("cpu", numbers=2**16, side=64, seconds=0.01)
-    assert 1e8 < limits["bytes_per_second"] < 1e13 and 1e8 < limits["flops"] < 1e14
+    assert asked == [("cpu", 0.01)] * 2
+    # The best run counts: float32 read and written, and two operations for each multiplication.
+    assert limits == dict(bytes_per_second=2 * 4 * 2**16 / 0.25, flops=2 * 64**3 / 0.125)

@@ -32,7 +32,7 @@ def test_two_processes_share_a_batch(small_config, monkeypatch):
     assert possible_processes(BenchmarkOptions(batch=3)) == [1]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert possible_processes(BenchmarkOptions(device="cuda", batch=4)) == [1]
-    assert 0 < step_of_processes(options, 2) < 60
+    assert step_of_processes(options, 2) > 0
 
 
 def test_scaling_and_throughput(monkeypatch, tmp_path, small_config):
