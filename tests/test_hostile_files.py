@@ -22,11 +22,11 @@ from mmseg.registry import MODELS
 from toy_faults import COMMANDS, IDS, files_in, run_tool
 
 import afa.engine  # noqa: F401  puts the safe readers in their place
-from afa.apis.feature_folder import FeatureFolder
 from afa.datasets.prepare.sbd import read_sbd_mask
 from afa.datasets.sub_labels import load_sub_labels
 from afa.engine.config import load_config
 from afa.evaluation.threshold_sweep import read_counts
+from afa.labels.folder import FeatureFolder
 from afa.utils.cli import parse_options
 
 YAML = "a: !!python/object/apply:os.mkdir ['proof']\n"
@@ -224,7 +224,7 @@ def test_files_of_earlier_stages(world):
     features = FeatureFolder("found", IDS)
     features.prepare(dict(tool="x"))
     arrays("found/features/00000.npz")
-    assert features.prepare(dict(tool="x")) == [0]  # to be made anew
+    assert features.missing() == [0]  # to be made anew
     arrays("counts.npz")
     assert read_counts("counts.npz", [0.5]) is None
     bare("sub.json")

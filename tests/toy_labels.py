@@ -10,11 +10,11 @@ import torch.distributed as torch_dist
 from mmengine.config import Config
 from toy_afa import afa_cfg, make_afa
 
-from afa.apis.pseudo_label_options import PseudoLabelOptions
-from afa.apis.pseudo_labels import make_pseudo_labels
 from afa.datasets.shapes_generator import CLASSES, PALETTE
 from afa.datasets.shapes_writer import write_shapes
 from afa.engine.config import load_config
+from afa.labels.options import PseudoLabelOptions
+from afa.labels.stages import make_pseudo_labels
 
 NUM_CLASSES = len(CLASSES)
 

@@ -49,13 +49,13 @@ def main() -> None:
 
     check_environment()
 
-    from afa.apis.affinity_labels import KIND, make_affinity_labels
-    from afa.apis.map_stage_options import MapStageOptions
     from afa.engine.config import load_config
+    from afa.labels.options import MapLabelOptions
+    from afa.labels.stages import AFFINITY_LABELS, make_affinity_labels
 
     same = ("split", "alphas", "out", "crf_workers", "evaluate", "overwrite", "launcher")
-    options = MapStageOptions(
-        kind=KIND,
+    options = MapLabelOptions(
+        kind=AFFINITY_LABELS,
         crf=not args.no_crf,
         crf_settings=parse_options(args.crf_settings, "--crf-settings"),
         command=shlex.join(["python", *sys.argv]),

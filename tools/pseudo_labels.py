@@ -64,9 +64,9 @@ def main() -> None:
 
     check_environment()
 
-    from afa.apis.pseudo_label_options import PseudoLabelOptions
-    from afa.apis.pseudo_labels import make_pseudo_labels
     from afa.engine.config import load_config
+    from afa.labels.options import PseudoLabelOptions
+    from afa.labels.stages import make_pseudo_labels
 
     names = [name for name in PseudoLabelOptions.__dataclass_fields__ if hasattr(args, name)]
     command = shlex.join(["python", *sys.argv])

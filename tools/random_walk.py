@@ -57,13 +57,13 @@ def main() -> None:
 
     check_environment()
 
-    from afa.apis.map_stage_options import MapStageOptions
-    from afa.apis.random_walk_labels import KIND, make_random_walk_labels
     from afa.engine.config import load_config
+    from afa.labels.options import MapLabelOptions
+    from afa.labels.stages import RANDOM_WALK, make_random_walk_labels
 
     same = ("split", "out", "crf", "crf_workers", "evaluate", "sweep", "save_maps", "overwrite")
-    options = MapStageOptions(
-        kind=KIND,
+    options = MapLabelOptions(
+        kind=RANDOM_WALK,
         alphas=(args.alpha,),
         crf_settings=parse_options(args.crf_settings, "--crf-settings"),
         launcher=args.launcher,

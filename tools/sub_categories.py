@@ -34,8 +34,9 @@ def main() -> None:
 
     check_environment()
 
-    from afa.apis.sub_category_search import SubCategoryOptions, make_sub_categories
     from afa.engine.config import load_config
+    from afa.labels.options import SubCategoryOptions
+    from afa.labels.sub_categories import make_sub_categories
 
     names = [name for name in SubCategoryOptions.__dataclass_fields__ if hasattr(args, name)]
     command = shlex.join(["python", *sys.argv])

@@ -9,11 +9,9 @@ from typing import Any
 _MODULES = {
     "PredictSummary": "photo_predictor",
     "PredictionFolder": "prediction_folder",
-    "PseudoLabelOptions": "pseudo_label_options",
     "Wanted": "photo_predictor",
     "inference_model": "inference",
     "init_model": "inference",
-    "make_pseudo_labels": "pseudo_labels",
     "predict_photos": "photo_predictor",
     "show_result_pyplot": "inference",
 }

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine.structures import PixelData
@@ -21,9 +20,7 @@ from torch import nn
 from afa.models.segmentors.afa_cfg import AFATestCfg
 from afa.models.segmentors.write_result import label_map
 from afa.models.utils.possible_labels import possible_labels
-from afa.utils.crf import crf_of_logits
-
-LABEL_THR, MAX_SIDE = 0.02, 1024  # where test_cfg.crf does not say otherwise
+from afa.utils.crf import LABEL_THR, MAX_SIDE, crf_of_logits, crf_photo
 
 
 @contextmanager
@@ -63,11 +60,7 @@ def add_crf(model: nn.Module, image: np.ndarray, result: SegDataSample) -> None:
     crf = MODELS.build({"type": "DenseCRF", **settings})
     logits = result.seg_logits.data.float()
     labels = possible_labels(logits, label_thr)
-    share = min(1.0, max_side / max(image.shape[:2]))
-    photo = np.ascontiguousarray(image[..., ::-1])
-    if share < 1:
-        height, width = (max(1, round(side * share)) for side in image.shape[:2])
-        photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+    photo = crf_photo(image, max_side)
     some = logits[labels].cpu().numpy()
     probs = torch.from_numpy(crf_of_logits(photo, some, with_probs=True, **crf.settings))
     label = labels.cpu()[label_map(probs, image.shape[:2])].to(logits.device)

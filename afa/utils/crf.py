@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 
 MIN_PROB = 1e-5  # a probability of 0 would have infinite energy
+LABEL_THR = 0.02  # probability that a label must reach somewhere to enter
+MAX_SIDE = 1024  # longest side of a photo, in pixels, that the CRF is computed at
 
 
 def check_crf() -> None:
@@ -31,6 +33,23 @@ def check_crf() -> None:
             "The dense CRF needs the package pydensecrf2, which is not installed: run "
             "`pip install pydensecrf2` (it needs a C++ compiler), or do without the CRF."
         )
+
+
+def crf_photo(photo: np.ndarray, max_side: int) -> np.ndarray:
+    """Make a photo what the CRF takes: RGB, and no longer than a CRF can be computed at.
+
+    Args:
+        photo: (H, W, 3) uint8 BGR.
+        max_side: longest side of the result, in pixels.
+
+    Returns:
+        (H', W', 3) uint8 RGB, reduced where a side of the photo is longer.
+    """
+    share = max_side / max(photo.shape[:2])
+    if share < 1:
+        height, width = (max(1, round(side * share)) for side in photo.shape[:2])
+        photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(photo[..., ::-1])
 
 
 def dense_crf(

@@ -10,8 +10,8 @@ import pytest
 import torch
 from toy_stages import ROOT, ForkedTool, files_of, quick_options, run_killed, write_pictures
 
-import afa.apis.random_walk_labels
-import afa.engine.runner  # noqa: F401  so that forked tools need not import it
+import afa.engine.runner
+import afa.labels.stages  # noqa: F401  so that forked tools need not import it
 from afa.pipelines import load_pipeline, pipeline
 from afa.pipelines.record import read_record
 from afa.pipelines.stage import last_checkpoint

@@ -1,4 +1,4 @@
-"""The command line; what it makes is tested beside afa/apis."""
+"""The command line; what it makes is tested beside afa/labels."""
 
 import pytest
 from toy_stages import AFFINITY_NET, run_tool, write_cams, write_pictures, write_stage

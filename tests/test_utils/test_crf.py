@@ -8,9 +8,19 @@ import torch
 import torch.nn.functional as F
 
 from afa.utils import crf
-from afa.utils.crf import crf_of_logits, dense_crf
+from afa.utils.crf import crf_of_logits, crf_photo, dense_crf
 
 GREY = np.full((16, 20, 3), 120, dtype=np.uint8)
+
+
+def test_a_photo_becomes_rgb_and_no_longer_than_the_longest_side():
+    photo = np.random.randint(0, 255, (6, 8, 3), dtype=np.uint8)
+    for max_side in (8, 1000):
+        found = crf_photo(photo, max_side)
+        assert np.array_equal(found, photo[..., ::-1]) and found.flags["C_CONTIGUOUS"]
+    means = photo.reshape(3, 2, 4, 2, 3).mean(axis=(1, 3))  # of 2 x 2 pixels
+    assert np.abs(crf_photo(photo, 4) - means[..., ::-1]).max() <= 0.5
+    assert crf_photo(np.zeros((1, 100, 3), np.uint8), 10).shape == (1, 10, 3)
 
 
 def _probs(label, sure=0.8):

@@ -10,7 +10,6 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import LoadImageFromFile
@@ -26,7 +25,7 @@ from torch.utils.data import DataLoader
 from afa.datasets.transforms import LoadPhoto
 from afa.models.segmentors.write_result import label_map
 from afa.models.utils.possible_labels import possible_labels
-from afa.utils.crf import check_crf, crf_of_logits
+from afa.utils.crf import LABEL_THR, MAX_SIDE, check_crf, crf_of_logits, crf_photo
 from afa.utils.ordered_pool import OrderedPool
 
 MAX_PIXELS = 2**26  # of the photos under way, that huge ones do not fill the memory
@@ -81,8 +80,8 @@ class CRFTestLoop(TestLoop):
         fp16: bool = False,
         crf: dict | None = None,
         num_workers: int = 1,
-        label_thr: float = 0.02,
-        max_side: int = 1024,
+        label_thr: float = LABEL_THR,
+        max_side: int = MAX_SIDE,
     ) -> None:
         if not 0 <= label_thr <= 1:
             raise ValueError(f"crf.label_thr must be between 0 and 1, got {label_thr}")
@@ -149,11 +148,7 @@ class CRFTestLoop(TestLoop):
                 f"Photo '{path}' has {photo.shape[0]} x {photo.shape[1]} pixels, its prediction "
                 f"{size[0]} x {size[1]}: the test pipeline must resize after loading only."
             )
-        share = self.max_side / max(size)
-        if share < 1:
-            smaller = [max(1, round(side * share)) for side in size]
-            photo = cv2.resize(photo, smaller[::-1], interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(photo[..., ::-1])
+        return crf_photo(photo, self.max_side)
 
     def _take(self, waiting: deque[_Batch], results: Iterable[np.ndarray]) -> None:
         """Give results to the batches they belong to; evaluate each batch that is complete."""

@@ -15,8 +15,7 @@ class DenseCRF:
 
     It runs on CPU, holds the interpreter lock and learns nothing: use it in worker processes
     (:class:`afa.utils.ordered_pool.OrderedPool` with ``partial(dense_crf, **crf.settings)``). The
-    defaults are AFA's at test time; AffinityNet's labels use ``bi_xy_std=80, bi_rgb_std=13,
-    bi_weight=10``.
+    defaults are AFA's at test time; those of AffinityNet's labels are `afa.labels.options.CRF`.
 
     Args:
         num_iters: steps of the mean-field inference.

@@ -18,20 +18,28 @@ from afa.models.utils.strips import cut_padding, resize_strips
 SEG_LOGITS = (None, "head", "full")
 
 
-def label_map(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+def label_map(
+    logits: Tensor,
+    size: tuple[int, int],
+    align_corners: bool = False,
+    labels: Tensor | None = None,
+) -> Tensor:
     """Resize logits and take the best class of every pixel, strip by strip.
 
     Args:
         logits: (C, h, w).
         size: height and width of the label map.
         align_corners: as in ``F.interpolate``.
+        labels: (C,) label of each class, of any integer type; None for 0..C-1.
 
     Returns:
-        (1, H, W) int64.
+        (1, H, W) int64, or of the type of ``labels``.
     """
-    label = torch.empty((1, *size), dtype=torch.int64, device=logits.device)
+    dtype = torch.int64 if labels is None else labels.dtype
+    label = torch.empty((1, *size), dtype=dtype, device=logits.device)
     for y0, strip in resize_strips(logits[None], size, align_corners):
-        label[:, y0 : y0 + strip.shape[2]] = strip.max(dim=1).indices  # faster than argmax on CPU
+        best = strip.max(dim=1).indices  # faster than argmax on CPU
+        label[:, y0 : y0 + strip.shape[2]] = best if labels is None else labels[best]
     return label
 
 

@@ -71,6 +71,9 @@ def test_a_label_map_in_strips_is_that_of_one_piece(monkeypatch):
             counted.append(tuple(strip.shape))
             yield y0, strip
 
+    labels = torch.tensor([0, 3, 4, 9, 20], dtype=torch.uint8)
+    found = label_map(logits, (50, 40), labels=labels)
+    assert found.dtype == torch.uint8 and torch.equal(found, labels[wanted])
     monkeypatch.setattr(module, "resize_strips", small_strips)
     assert torch.equal(label_map(logits, (50, 40)), wanted)
     assert counted == [(1, 5, 7, 40)] * 7 + [(1, 5, 1, 40)]

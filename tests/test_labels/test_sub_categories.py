@@ -6,13 +6,14 @@ import torch
 from mmengine.dataset import pseudo_collate
 from toy_stages import AFFINITY_NET, CLASSIFIER, IDS, files_of, write_pictures, write_stage
 
-from afa.apis import sub_category_search as module
 from afa.apis.inference import init_model
-from afa.apis.split_data import SplitData
-from afa.apis.sub_category_search import SubCategoryOptions, make_sub_categories
 from afa.datasets.shapes_generator import CLASSES
 from afa.datasets.sub_labels import load_sub_labels
 from afa.engine.config import load_config
+from afa.labels import sub_categories as module
+from afa.labels.options import SubCategoryOptions
+from afa.labels.split import SplitData
+from afa.labels.sub_categories import make_sub_categories
 from afa.models.utils.sub_categories import cluster_sub_categories
 
 

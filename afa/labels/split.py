@@ -1,24 +1,32 @@
-"""The images of a split, or of a list of ids, as a test sees them: without crops or mirror images.
+"""The images of a split, or of a list of ids, and what data workers prepare of them.
 
-Photos that labels are made for need no masks; where there are masks, they are read beside.
+They are seen as a test sees them: without crops or mirror images. Photos that labels are made for
+need no masks; where an image has one, it can be loaded too.
 """
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from mmengine.config import Config
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from afa.datasets import LoadPhoto
 from afa.datasets.split_file import read_split
 from afa.engine.config_components import find_component
 from afa.engine.config_files import leaf_datasets
+from afa.evaluation.confusion import confusion_matrix
+from afa.utils.crf import crf_photo
+from afa.utils.label_png import read_label_png
 
 SPLITS = ("train", "val", "test")
 _MASK_STEPS = ("LoadAnnotations", "LoadOptionalMask")
@@ -28,13 +36,13 @@ class SplitData:
     """Images with their ids, photos, image labels and masks.
 
     Args:
-        cfg: A config with data loaders; its components are registered.
+        cfg: a config with data loaders; its components are registered.
         split: ``'train'``, ``'val'`` or ``'test'``, or a file with one image id per line.
-        with_labels: Whether image labels are read where the data set gives them; without, they
+        with_labels: whether image labels are read where the data set gives them; without, they
             need not be there.
 
     Raises:
-        ValueError: If there is no such split or file, or the data set has a fault.
+        ValueError: if there is no such split or file, or the data set has a fault.
     """
 
     def __init__(self, cfg: Mapping[str, Any], split: str, with_labels: bool = True) -> None:
@@ -96,14 +104,14 @@ class SplitData:
         """Load the mask of an image that has one.
 
         Args:
-            index: Of the image.
-            size: Height and width of its photo.
+            index: of the image.
+            size: height and width of its photo.
 
         Returns:
             (H, W) uint8: 0 background, 1..K foreground, 255 unknown.
 
         Raises:
-            ValueError: If it cannot be read or has another size.
+            ValueError: if it cannot be read or has another size.
         """
         info = self.dataset.get_data_info(index)
         mask = self._load_mask(dict(info, ori_shape=size))["gt_seg_map"]
@@ -113,6 +121,25 @@ class SplitData:
                 f"(height x width), its photo {size[0]} x {size[1]}: they must agree."
             )
         return mask
+
+    def images_with_mask(self) -> frozenset[int]:
+        """Find the images that figures can be given for.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        masks = frozenset(index for index in range(len(self)) if self.has_mask(index))
+        if not masks:
+            raise ValueError(
+                f"--evaluate and --sweep need masks, but no image of '{self.split}' has one "
+                "(data_prefix.seg_map_path of the data set): leave them out."
+            )
+        return masks
+
+
+def split_name(split: str) -> str:
+    """Give the name of a split for a folder: that of a list without its path and suffix."""
+    return split if split in SPLITS else Path(split).stem
 
 
 def _entry(cfg: Mapping[str, Any], split: str) -> Mapping[str, Any]:
@@ -181,3 +208,113 @@ def _subset(dataset: BaseSegDataset, wanted: list[str], path: str) -> BaseSegDat
             f"first is '{missing[0]}': mend the list."
         )
     return dataset.get_subset([places[img_id] for img_id in wanted])
+
+
+class Item(NamedTuple):
+    """What a data worker has prepared of an image.
+
+    Args:
+        packed: ``inputs`` and ``data_samples`` of the test pipeline.
+        size: height and width of the photo.
+        photo: (H', W', 3) uint8 RGB for the CRF, perhaps reduced; None where there is none.
+        truth: (H, W) uint8 mask, or None.
+    """
+
+    packed: dict[str, Any]
+    size: tuple[int, int]
+    photo: np.ndarray | None
+    truth: np.ndarray | None
+
+
+class PhotoItem:
+    """Prepare an image for the network: a function that data workers can be given.
+
+    Args:
+        data: the images.
+        max_side: longest side of the photo that goes along for the CRF; None for none.
+        with_mask: whether masks go along, where there are some.
+    """
+
+    def __init__(self, data: SplitData, max_side: int | None, with_mask: bool) -> None:
+        self.data = data
+        self.max_side = max_side
+        self.with_mask = with_mask
+
+    def __call__(self, index: int) -> Item:
+        """Prepare an image by its index."""
+        packed = self.data.packed(index)
+        height, width = packed["data_samples"].metainfo["ori_shape"][:2]
+        size = (height, width)
+        photo = None if self.max_side is None else self._photo(index, size, self.max_side)
+        has_mask = self.with_mask and self.data.has_mask(index)
+        return Item(packed, size, photo, self.data.mask(index, size) if has_mask else None)
+
+    def _photo(self, index: int, size: tuple[int, int], max_side: int) -> np.ndarray:
+        photo = self.data.photo(index)
+        if photo.shape[:2] != size:
+            raise ValueError(
+                f"Photo '{self.data.ids[index]}' is {photo.shape[:2]} but its test pipeline says "
+                f"{size}: it must load the photo first, and resize after."
+            )
+        return crf_photo(photo, max_side)
+
+
+class CountItem:
+    """Count the pixels of a label map that has been written: a function for data workers.
+
+    Args:
+        data: the images.
+        file: names the label map of an image id.
+    """
+
+    def __init__(self, data: SplitData, file: Callable[[str], Path]) -> None:
+        self.data = data
+        self.file = file
+
+    def __call__(self, index: int) -> Tensor:
+        """Give the counts (C, C + 1), see :func:`confusion_matrix`."""
+        label = read_label_png(self.file(self.data.ids[index]))
+        truth = self.data.mask(index, label.shape)
+        label, truth = torch.from_numpy(label), torch.from_numpy(truth)
+        try:
+            return confusion_matrix(label, truth, len(self.data.classes))
+        except ValueError as error:
+            raise ValueError(f"Image '{self.data.ids[index]}': {error}.") from error
+
+
+class Items(Dataset):
+    """Prepare images one by one; what is wrong with one comes as a sentence, not as a traceback.
+
+    Args:
+        prepare: makes the item of an image.
+        indices: the images.
+    """
+
+    def __init__(self, prepare: Callable[[int], Any], indices: Sequence[int]) -> None:
+        self.prepare = prepare
+        self.indices = list(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> tuple[int, Any, str | None]:
+        """Give the index of the image, its item, and what is wrong with it or None."""
+        index = self.indices[place]
+        try:
+            return index, self.prepare(index), None
+        except (ValueError, OSError) as error:
+            return index, None, str(error)
+
+    def loader(self, num_workers: int) -> DataLoader:
+        """Load the items in their order, in data workers."""
+        return DataLoader(self, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def loader_workers(cfg: Config) -> int:
+    """Give the number of data workers that the evaluation of the config has, at most the cores."""
+    loader = cfg.get("val_dataloader") or cfg.get("test_dataloader") or {}
+    return min(int(loader.get("num_workers", 0)), os.cpu_count() or 1)

@@ -26,23 +26,23 @@ class LabelJob:
     """What is left to do for an image.
 
     Args:
-        png: Where the label map goes; it is written last.
-        size: Height and width of the photo.
+        png: where the label map goes; it is written last.
+        size: height and width of the photo.
         classes: L labels, background first.
-        label: (H, W) uint8, ready; None where the CRF makes it.
+        labels: for each background score (H, W) uint8, ready; empty where the CRF makes them.
         scores: for the CRF, (L, h, w) float32 for each background score.
-        logits: Whether the scores are logits, not shares.
+        logits: whether the scores are logits, not shares.
         photo: for the CRF, (H', W', 3) uint8 RGB, perhaps reduced.
-        npz: Where maps go; None for nowhere.
-        map_classes: Labels of the maps.
+        npz: where maps go; None for nowhere.
+        map_classes: labels of the maps.
         maps: (M, h, w) float32 in 0..1.
-        exact: Whether maps are written as they are, not in eight bits.
+        exact: whether maps are written as they are, not in eight bits.
     """
 
     png: Path
     size: tuple[int, int]
     classes: Sequence[int]
-    label: np.ndarray | None = None
+    labels: Sequence[np.ndarray] = ()
     scores: Sequence[np.ndarray] = ()
     logits: bool = False
     photo: np.ndarray | None = None
@@ -60,21 +60,19 @@ def finish_label(
     """Do what is left for an image and write its files, each whole or not at all.
 
     Args:
-        job: The image.
+        job: the image.
         palette: RGB colours of the labels.
-        crf: Constants of :func:`dense_crf`, where the CRF makes the label map.
+        crf: constants of :func:`dense_crf`, where the CRF makes the label map.
 
     Raises:
-        ValueError: If the CRF cannot be computed.
-        OSError: If a file cannot be written.
+        ValueError: if the CRF cannot be computed.
+        OSError: if a file cannot be written.
     """
     if job.npz is not None:
         assert job.maps is not None, "maps are to be written"
         write_maps(job.npz, job.map_classes, job.maps, job.size, job.exact)
-    label = job.label
-    if label is None:
-        labels = [_crf_label(job, scores, crf or {}) for scores in job.scores]
-        label = labels[0] if len(labels) == 1 else merge_labels(*labels)
+    labels = job.labels or [_crf_label(job, scores, crf or {}) for scores in job.scores]
+    label = labels[0] if len(labels) == 1 else merge_labels(*labels)
     write_label_png(job.png, label, palette)
 
 

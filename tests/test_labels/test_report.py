@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from afa.apis.label_folder import LabelFolder
-from afa.apis.pseudo_label_options import PseudoLabelOptions
-from afa.apis.pseudo_label_report import measure, report
-from afa.apis.pseudo_label_run import LabelRun
 from afa.evaluation.confusion import confusion_matrix
 from afa.evaluation.threshold_sweep import write_counts
+from afa.labels.folder import LabelFolder
+from afa.labels.makers import NetworkMasks
+from afa.labels.options import PseudoLabelOptions
+from afa.labels.report import measure, report
+from afa.labels.run import LabelRun
 from afa.utils.label_png import write_label_png
 
 CLASSES = ["background", "a", "b"]
@@ -39,8 +40,9 @@ def run(tmp_path):
     settings = dict(tool="pseudo_labels", kind="cam")
     folder.prepare(settings)
     options = PseudoLabelOptions("val", "cam", sweep=(0.2, 0.4, 0.2))
-    model = SimpleNamespace(test_cfg=SimpleNamespace(cls_thr=0.5))
-    maker = SimpleNamespace(model=model, source="predicted", scores=(0.2,))
+    test_cfg = SimpleNamespace(cls_thr=0.5)
+    model = SimpleNamespace(test_cfg=test_cfg, map_kinds=("cam",), cls_head=None)
+    maker = NetworkMasks(model, "cam", (0.2,), "predicted")
     made = LabelRun(
         options=options, data=data, maker=maker, folder=folder, settings=settings, crf=None,
         max_side=1024, masks=frozenset({0, 1, 2}), mean_over=None, loader_workers=0,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 from toy_labels import (
@@ -18,11 +19,12 @@ from toy_labels import (
     write_toy_data,
 )
 
-from afa.apis import pseudo_labels as module
 from afa.apis.inference import init_model
-from afa.apis.split_data import SplitData
 from afa.datasets.shapes_generator import CLASSES, PALETTE
 from afa.engine.config import load_config
+from afa.labels import run as module
+from afa.labels.run import mean_classes
+from afa.labels.split import SplitData
 from afa.utils.label_png import read_label_png
 from afa.utils.maps_npz import read_maps
 
@@ -339,3 +341,23 @@ def test_two_processes_write_the_files_of_one(toy, tmp_path):
     assert together["num_processes"] == 2
     written = json.loads((tmp_path / "one" / "summary.json").read_text())
     assert together["figures"] == written["figures"] and alone["num_made"] == 4
+
+
+# ---- the plan -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("evaluators", "expected"),
+    [
+        (dict(), None),
+        (dict(val_evaluator=dict(type="WSSSIoUMetric")), None),
+        (dict(test_evaluator=dict(type="WSSSIoUMetric", classes=["a", "b"])), ("a", "b")),
+        (
+            dict(val_evaluator=[dict(type="MultiLabelMetric"),
+                                dict(type="WSSSIoUMetric", classes=["b"])]),
+            ("b",),
+        ),
+    ],
+)  # fmt: skip
+def test_the_classes_of_the_mean_are_those_of_the_evaluation(evaluators, expected):
+    assert mean_classes(Config(evaluators)) == expected

@@ -1,22 +1,21 @@
-"""Figures of pseudo labels, from the files that were written, and the summary of a run."""
+"""Figures of label maps, from the files that were written, and the summary of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine import dist
 from torch import Tensor
 
-from afa.apis.label_folder import PLOT, SUMMARY
-from afa.apis.label_items import CountItem, Items
-from afa.apis.pseudo_label_run import LabelRun
 from afa.apis.summary import device_name
 from afa.evaluation.label_figures import label_figures, label_table
 from afa.evaluation.threshold_sweep import best_row, read_counts, sweep_rows
+from afa.labels.folder import PLOT, SUMMARY
+from afa.labels.run import LabelRun
+from afa.labels.split import CountItem, Items, split_name
 from afa.utils.environment import collect_versions
 from afa.utils.files import write_bytes, write_json
 from afa.utils.progress import Progress, time_text
@@ -27,14 +26,14 @@ def measure(run: LabelRun) -> tuple[Tensor, Tensor] | None:
     """Count the pixels of all label maps that have a mask, this process its share of them.
 
     Args:
-        run: The run, its labels made.
+        run: the run, its labels made.
 
     Returns:
-        Counts (C, C + 1) of the label maps and (T, C, C + 1) of the sweep, summed over the set and
+        counts (C, C + 1) of the label maps and (T, C, C + 1) of the sweep, summed over the set and
         the processes; None where no figures are wanted.
 
     Raises:
-        ValueError: If a file cannot be read or a mask has values that are no class.
+        ValueError: if a file cannot be read or a mask has values that are no class.
     """
     if not run.masks:
         return None
@@ -70,20 +69,20 @@ def report(
     """Print and write what came of a run: summary.json, and the plot of the sweep.
 
     Args:
-        run: The run.
-        num_made: Images that it made.
-        measured: What :func:`measure` gave.
-        seconds: Times by name; ``making`` is that of the images made.
+        run: the run.
+        num_made: images that it made.
+        measured: what :func:`measure` gave.
+        seconds: times by name; ``making`` is that of the images made.
 
     Returns:
-        The content of summary.json.
+        the content of summary.json.
     """
     run.folder.tidy()
     options = run.options
     content: dict[str, Any] = dict(
         settings=run.settings,
-        true_image_labels=run.true_image_labels,
-        statement=run.statement,
+        true_image_labels=run.maker.true_image_labels,
+        statement=run.maker.statement,
         split=options.split,
         num_images=len(run.data),
         num_made=num_made,
@@ -120,7 +119,7 @@ def _figures(run: LabelRun, counts: Tensor, sweep: Tensor) -> dict[str, Any]:
             f"{figures['undecided']:.1f} % of the pixels are undecided and count as missed; "
             f"without them mIoU is {figures['mIoU.decided']:.2f}."
         )
-    print(run.statement)
+    print(run.maker.statement)
     content: dict[str, Any] = dict(
         figures=figures, num_masks=len(run.masks), mean_over=list(run.mean_over or classes)
     )
@@ -135,14 +134,14 @@ def _sweep(run: LabelRun, counts: Tensor) -> dict[str, Any]:
     rows = sweep_rows(counts, scores, run.data.classes, run.mean_over)
     best = best_row(rows)
     before = " before the CRF" if run.crf is not None else ""
-    print(f"{run.score_name.capitalize()} and mIoU{before}:")
+    print(f"{run.maker.score_name.capitalize()} and mIoU{before}:")
     for row in rows:
         print(f"  {row['bkg_thr']:<6g} {row['mIoU']:6.2f}" + ("  <- best" if row is best else ""))
     used = {True: ", true image labels", False: ", predicted image labels", None: ""}
-    split = Path(options.split).stem
-    images = f"{len(run.masks)} images of {split}{used[run.true_image_labels]}"
+    split = split_name(options.split)
+    images = f"{len(run.masks)} images of {split}{used[run.maker.true_image_labels]}"
     title = f"{options.kind}{before}: {images}"
-    plot = sweep_plot(rows, title, run.maker.scores, run.score_name)
+    plot = sweep_plot(rows, title, run.maker.scores, run.maker.score_name)
     write_bytes(run.folder.path / PLOT, plot)
     print(f"The plot is '{run.folder.path / PLOT}'.")
-    return dict(of=f"maps{before}", score=run.score_name, best=dict(best), rows=rows)
+    return dict(of=f"maps{before}", score=run.maker.score_name, best=dict(best), rows=rows)

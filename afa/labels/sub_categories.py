@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,57 +18,19 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch import nn
 
-from afa.apis.feature_folder import FeatureFolder
 from afa.apis.inference import init_model
-from afa.apis.label_folder import SUMMARY
-from afa.apis.label_items import Items
-from afa.apis.pseudo_label_run import loader_workers
-from afa.apis.pseudo_label_settings import config_digest, file_digest
-from afa.apis.pseudo_labels import TIMEOUT
-from afa.apis.split_data import SPLITS, SplitData
 from afa.apis.summary import device_name
 from afa.datasets.sub_labels import name_sub_labels, write_sub_labels
 from afa.engine.dist import first_process, init_dist
+from afa.labels.folder import SUMMARY, FeatureFolder, config_digest, network_digests
+from afa.labels.options import SubCategoryOptions
+from afa.labels.run import TIMEOUT
+from afa.labels.split import Items, SplitData, loader_workers, split_name
 from afa.models.utils.sub_categories import cluster_sub_categories
 from afa.utils.files import write_json
 from afa.utils.progress import Progress, time_text
 
 SUB_LABELS = "sub_labels.json"
-
-
-@dataclass(frozen=True)
-class SubCategoryOptions:
-    """What a user asks of the clustering.
-
-    Args:
-        split: ``'train'``, ``'val'``, ``'test'`` or a file with one image id per line.
-        num_sub: sub-categories of a class, K_sub.
-        seed: of the first cluster centres.
-        out: folder; None for one in the work dir.
-        overwrite: replace features that are there.
-        launcher: how processes are started.
-        device: where the network runs; None for the GPU if there is one.
-        command: the command line, for the summary.
-
-    Raises:
-        ValueError: if a number is out of range.
-    """
-
-    split: str
-    num_sub: int = 10
-    seed: int = 0
-    out: str | None = None
-    overwrite: bool = False
-    launcher: str = "none"
-    device: str | None = None
-    command: str = ""
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        if self.num_sub < 1:
-            raise ValueError(f"--num-sub must be 1 or more, got {self.num_sub}.")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"--seed must be between 0 and 2^32 - 1, got {self.seed}.")
 
 
 def make_sub_categories(
@@ -83,7 +44,7 @@ def make_sub_categories(
         options: what to make.
 
     Returns:
-        The content of summary.json.
+        the content of summary.json.
 
     Raises:
         FileNotFoundError: if the checkpoint is not there.
@@ -100,20 +61,26 @@ def make_sub_categories(
     data = SplitData(model.cfg, options.split)
     if not data.has_labels:
         raise ValueError("Sub-categories belong to classes: the data set needs image_labels.")
-    name = options.split if options.split in SPLITS else Path(options.split).stem
-    out = options.out or Path(model.cfg.work_dir) / f"sub_categories_{name}"
-    folder = FeatureFolder(out, data.ids)
+    out = Path(model.cfg.work_dir) / f"sub_categories_{split_name(options.split)}"
+    folder = FeatureFolder(options.out or out, data.ids)
     settings = dict(
         tool="sub_categories",
         version=1,
-        checkpoint=f"{Path(checkpoint).name}, sha256 {file_digest(Path(checkpoint))}",
-        model=config_digest(model.cfg.model),
+        **network_digests(checkpoint, model.cfg.model),
         test_pipeline=config_digest(data.pipeline),
     )
-    missing = first_process(partial(folder.prepare, settings, options.overwrite))
+    missing = first_process(partial(_prepare_folder, folder, settings, options.overwrite))
     _compute(model, data, folder, missing, loader_workers(model.cfg))
     dist.barrier()
     return first_process(partial(_cluster, data, folder, options, settings, start))
+
+
+def _prepare_folder(
+    folder: FeatureFolder, settings: Mapping[str, Any], overwrite: bool
+) -> list[int]:
+    """Make the folder ready and list the parts that are missing."""
+    folder.prepare(settings, overwrite)
+    return folder.missing()
 
 
 def _compute(

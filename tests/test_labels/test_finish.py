@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from afa.labels.finish import LabelJob, best_label, finish_label, merge_labels
 from afa.models.utils import merge_thresholds
 from afa.utils.crf import dense_crf
-from afa.utils.label_job import LabelJob, best_label, finish_label, merge_labels
 from afa.utils.label_png import read_label_png
 from afa.utils.maps_npz import read_maps
 
@@ -31,14 +31,15 @@ def _job(tmp_path, **changes):
 
 def test_a_ready_label_map_is_written_as_it_is(tmp_path):
     label = np.random.choice([0, 4, 255], (12, 16)).astype(np.uint8)
-    finish_label(_job(tmp_path, label=label), palette=[[1, 2, 3]])
+    finish_label(_job(tmp_path, labels=[label]), palette=[[1, 2, 3]])
     assert np.array_equal(read_label_png(tmp_path / "a.png"), label)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_maps_are_written_where_asked_for(tmp_path):
     maps, label = _scores(2), np.zeros((12, 16), np.uint8)
-    finish_label(_job(tmp_path, label=label, npz=tmp_path / "a.npz", maps=maps, map_classes=[4, 9]))
+    wanted = dict(npz=tmp_path / "a.npz", maps=maps, map_classes=[4, 9])
+    finish_label(_job(tmp_path, labels=[label], **wanted))
     found = read_maps(tmp_path / "a.npz")
     assert found.classes == [4, 9] and found.size == (12, 16)
     assert np.abs(found.maps - maps).max() < 0.003
@@ -69,7 +70,10 @@ def test_two_scores_give_undecided_pixels(tmp_path):
     expected = merge_thresholds(*(torch.tensor(label)[None] for label in labels))[0].numpy()
     assert np.array_equal(read_label_png(tmp_path / "a.png"), expected)
     assert 255 in expected
-    assert np.array_equal(merge_labels(*(label.astype(np.uint8) for label in labels)), expected)
+    labels = [label.astype(np.uint8) for label in labels]
+    assert np.array_equal(merge_labels(*labels), expected)
+    finish_label(_job(tmp_path, labels=labels))
+    assert np.array_equal(read_label_png(tmp_path / "a.png"), expected)
 
 
 def test_a_reduced_photo_gives_a_label_map_of_the_size_of_the_photo(tmp_path):
@@ -93,8 +97,6 @@ def test_best_label_against_all_maps_at_once():
 
 
 def test_a_worker_imports_neither_torch_nor_mmseg():
-    code = (
-        "import sys, afa.utils.label_job; print({'torch', 'mmseg', 'mmengine'} & set(sys.modules))"
-    )
+    code = "import sys, afa.labels.finish; print({'torch', 'mmseg', 'mmengine'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,0 +1,269 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+
+from afa.evaluation.threshold_sweep import write_counts
+from afa.labels.folder import (
+    FeatureFolder,
+    LabelFolder,
+    MapFolder,
+    config_digest,
+    file_digest,
+)
+from afa.utils.label_png import write_label_png
+from afa.utils.maps_npz import write_maps
+
+# ---- digests ------------------------------------------------------------------------------------
+
+
+MODEL = dict(type="AFA", backbone=dict(arch="b0", init_cfg=dict(checkpoint="a")), scales=(1.0, 0.5))
+
+
+def test_initial_weights_and_the_kind_of_container_do_not_count():
+    digest = config_digest(MODEL)
+    elsewhere = dict(MODEL, backbone=dict(arch="b0", init_cfg=None), scales=[1.0, 0.5])
+    assert config_digest(elsewhere) == config_digest(ConfigDict(MODEL)) == digest
+    assert len(digest) == 12
+
+
+@pytest.mark.parametrize(
+    "change", [dict(scales=(1.0,)), dict(backbone=dict(arch="b1")), dict(extra=None)]
+)
+def test_all_else_counts(change):
+    assert config_digest({**MODEL, **change}) != config_digest(MODEL)
+
+
+def test_the_digest_of_a_file_is_that_of_its_content(tmp_path):
+    content = bytes(range(256)) * 5000  # more than is read at a time
+    for name in ("a.pth", "b.pth"):
+        (tmp_path / name).write_bytes(content)
+        assert file_digest(tmp_path / name) == hashlib.sha256(content).hexdigest()[:16]
+    (tmp_path / "b.pth").write_bytes(content[:-1])
+    assert file_digest(tmp_path / "b.pth") != file_digest(tmp_path / "a.pth")
+
+
+# ---- label maps ---------------------------------------------------------------------------------
+
+
+SETTINGS = dict(tool="pseudo_labels", kind="cam", background_scores=[0.45], crf=None)
+
+
+def _fill(folder, img_id):
+    folder.make_parents([img_id])
+    write_label_png(folder.file("labels", img_id), np.zeros((2, 3), np.uint8))
+    write_maps(folder.file("maps", img_id), [1], np.zeros((1, 2, 3)), (2, 3))
+    counts = torch.zeros(2, 3, 4, dtype=torch.int64)
+    write_counts(folder.file("sweep", img_id), [0.1, 0.2], counts)
+
+
+def test_an_image_is_finished_when_all_that_is_wanted_is_whole(tmp_path):
+    folder = LabelFolder(tmp_path / "out")
+    folder.prepare(SETTINGS)
+    assert not folder.is_finished("a")
+    _fill(folder, "a")
+    assert folder.is_finished("a", with_maps=True, scores=[0.1, 0.2])
+    assert not folder.is_finished("a", scores=[0.1, 0.3])  # another sweep
+    path = folder.file("maps", "a")
+    path.write_bytes(path.read_bytes()[:-9])
+    assert folder.is_finished("a") and not folder.is_finished("a", with_maps=True)
+    path = folder.file("labels", "a")
+    path.write_bytes(path.read_bytes()[:-9])
+    assert not folder.is_finished("a")
+
+
+def test_the_same_settings_go_on_and_others_are_refused(tmp_path):
+    folder = LabelFolder(tmp_path)
+    folder.prepare(SETTINGS)
+    _fill(folder, "a")
+    folder.prepare(dict(SETTINGS))
+    assert folder.is_finished("a")
+    other = dict(SETTINGS, kind="par", background_scores=[0.3])
+    text = (
+        r"made with other settings \(kind was cam, now par, "
+        r"background_scores was \[0.45\], now \[0.3\]\): give another folder .* --overwrite"
+    )
+    with pytest.raises(ValueError, match=text):
+        folder.prepare(other)
+    assert folder.is_finished("a")
+
+
+def test_overwrite_removes_what_is_there_before_new_settings_stand(tmp_path):
+    folder = LabelFolder(tmp_path)
+    folder.prepare(SETTINGS)
+    _fill(folder, "a")
+    _fill(folder, "sub/b")
+    (tmp_path / "notes.txt").write_text("mine")
+    folder.prepare(dict(SETTINGS, kind="par"), overwrite=True)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".png", ".npz")]
+    assert json.loads((tmp_path / "settings.json").read_text())["kind"] == "par"
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_stop_while_overwriting_can_be_overwritten_again(tmp_path, monkeypatch):
+    folder, new = LabelFolder(tmp_path), dict(SETTINGS, kind="par")
+    folder.prepare(SETTINGS)
+    _fill(folder, "a")
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("afa.labels.folder.write_json", full)
+    with pytest.raises(OSError, match="no space left"):
+        folder.prepare(new, overwrite=True)
+    monkeypatch.undo()
+    assert not folder.is_finished("a")
+    with pytest.raises(ValueError, match="kind was cam, now par"):
+        folder.prepare(new)
+    folder.prepare(new, overwrite=True)
+
+
+def test_folders_of_others_are_left_alone(tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.png").write_bytes(b"precious")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"has a folder 'labels', but no settings.json"):
+            LabelFolder(tmp_path).prepare(SETTINGS, overwrite)
+    assert (tmp_path / "labels/a.png").read_bytes() == b"precious"
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="is a file"):
+        LabelFolder(tmp_path / "file").prepare(SETTINGS)
+
+
+@pytest.mark.parametrize("img_id", ["../a", "/etc/a", "a/../../b", "", "a/"])
+def test_ids_that_lead_out_of_the_folder_are_refused(tmp_path, img_id):
+    with pytest.raises(ValueError, match="no name inside a folder"):
+        LabelFolder(tmp_path).file("labels", img_id)
+
+
+def test_tidy_removes_half_files_and_empty_folders(tmp_path):
+    folder = LabelFolder(tmp_path)
+    folder.prepare(SETTINGS)
+    write_label_png(folder.file("labels", "a"), np.zeros((2, 3), np.uint8))
+    half = tmp_path / "labels" / "b.png.123.part"
+    half.write_bytes(b"half")
+    folder.tidy()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels", "settings.json"]
+    assert [path.name for path in (tmp_path / "labels").iterdir()] == ["a.png"]
+    folder.prepare(SETTINGS)
+    assert folder.is_finished("a")
+
+
+# ---- kept maps ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Maps of one photo of 6 x 8 pixels, as tools/pseudo_labels.py leaves them."""
+    (tmp_path / "maps").mkdir()
+    maps = np.stack([np.full((3, 4), 0.2), np.full((3, 4), 1.0)])
+    write_maps(tmp_path / "maps" / "a.npz", [2, 3], maps, (6, 8))
+    (tmp_path / "settings.json").write_text(json.dumps(dict(kind="cam")))
+    return tmp_path
+
+
+def test_either_folder_will_do(kept):
+    for path in (kept, kept / "maps"):
+        maps = MapFolder(path)
+        found = maps.read("a", (6, 8), 4)
+        assert found.classes == [2, 3] and maps.settings == dict(kind="cam")
+        assert np.allclose(found.maps[:, 0, 0], [51 / 255, 1])
+
+
+def test_maps_after_the_walk_begin_with_the_background(kept):
+    with pytest.raises(ValueError, match=r"have not walked: tools/random_walk\.py --save-maps"):
+        MapFolder(kept, walked=True).read("a", (6, 8), 4)
+    maps = np.random.rand(2, 3, 4).astype(np.float32)
+    write_maps(kept / "maps" / "a.npz", [0, 2], maps, (6, 8), exact=True)
+    found = MapFolder(kept, walked=True).read("a", (6, 8), 4)
+    assert found.classes == [0, 2] and np.array_equal(found.maps, maps)
+    with pytest.raises(ValueError, match=r"which comes from CAMs here: tools/pseudo_labels.py"):
+        MapFolder(kept).read("a", (6, 8), 4)
+
+
+def test_unknown_origin_and_no_folder(kept):
+    (kept / "settings.json").write_text("[1]")
+    assert MapFolder(kept).settings == {}
+    (kept / "settings.json").unlink()
+    assert MapFolder(kept).settings == {}
+    with pytest.raises(ValueError, match=r"no folder of maps .*--save-maps"):
+        MapFolder(kept / "none")
+
+
+def test_maps_of_other_photos_and_classes_are_refused(kept):
+    maps = MapFolder(kept)
+    with pytest.raises(ValueError, match=r"no maps of the image 'b'.*--save-maps"):
+        maps.read("b", (6, 8), 4)
+    with pytest.raises(ValueError, match=r"\(6, 8\) pixels .* 'a' has \(8, 6\)"):
+        maps.read("a", (8, 6), 4)
+    with pytest.raises(ValueError, match=r"map of class 3, but the data set has 2 classes"):
+        maps.read("a", (6, 8), 3)
+    with pytest.raises(ValueError, match=r"no name inside a folder"):
+        maps.read("../a", (6, 8), 4)
+
+
+def test_maps_with_a_background_and_broken_ones_are_refused(kept):
+    write_maps(kept / "maps" / "b.npz", [0, 1], np.zeros((2, 3, 4)), (6, 8))
+    with pytest.raises(ValueError, match=r"map of the background.*--kind cam"):
+        MapFolder(kept).read("b", (6, 8), 4)
+    (kept / "maps" / "a.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="broken"):
+        MapFolder(kept).read("a", (6, 8), 4)
+
+
+def test_a_photo_may_have_no_class(kept):
+    write_maps(kept / "maps" / "c.npz", [], np.zeros((0, 3, 4)), (6, 8))
+    assert MapFolder(kept).read("c", (6, 8), 4).maps.shape == (0, 3, 4)
+
+
+# ---- features -----------------------------------------------------------------------------------
+
+
+IDS = ["a", "b/c", "d", "e", "f"]
+FEATURES = dict(tool="t", checkpoint="x")
+
+
+def _filled(path):
+    folder = FeatureFolder(path, IDS, per_file=2)
+    folder.prepare(FEATURES)
+    for part in folder.missing():
+        folder.write(part, np.full((len(folder.parts[part]), 3), part, dtype=np.float32))
+    return folder
+
+
+def test_features_come_back_in_the_order_of_the_images(tmp_path):
+    folder = _filled(tmp_path)
+    assert folder.read()[:, 0].tolist() == [0, 0, 1, 1, 2]
+    folder.prepare(FEATURES)
+    assert folder.missing() == []
+    with np.load(tmp_path / "features/00000.npz", allow_pickle=False) as file:
+        assert file["ids"].tolist() == ["a", "b/c"] and file["features"].dtype == np.float32
+
+
+def test_what_is_missing_broken_or_of_other_images_is_made_again(tmp_path):
+    folder = _filled(tmp_path)
+    (tmp_path / "features/00001.npz").write_bytes(b"PK\3\4")
+    (tmp_path / "features/00002.npz").unlink()
+    folder.prepare(FEATURES)
+    assert folder.missing() == [1, 2]
+    with pytest.raises(ValueError, match="have gone or are broken"):
+        folder.read()
+    assert FeatureFolder(tmp_path, ["a", "x"], per_file=2).missing() == [0]
+
+
+def test_features_of_other_settings_and_other_files_are_refused(tmp_path):
+    _filled(tmp_path / "one")
+    with pytest.raises(ValueError, match=r"another checkpoint or config.*--overwrite"):
+        FeatureFolder(tmp_path / "one", IDS, 2).prepare(dict(FEATURES, checkpoint="y"))
+    folder = FeatureFolder(tmp_path / "one", IDS, 2)
+    folder.prepare(dict(FEATURES, checkpoint="y"), overwrite=True)
+    assert folder.missing() == [0, 1, 2]
+    (tmp_path / "two/features").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"no settings\.json of this tool"):
+        FeatureFolder(tmp_path / "two", IDS).prepare(FEATURES, overwrite=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        FeatureFolder(tmp_path / "file", IDS).prepare(FEATURES)
