@@ -17,7 +17,7 @@ import afa.evaluation
 import afa.models  # noqa: F401  registers what the configs name
 from afa.datasets.label_png import write_label_png
 from afa.engine.config import load_config
-from afa.engine.config_check import check_config
+from afa.engine.config.check import check_config
 from afa.engine.runner import build_runner
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs" / "afa"

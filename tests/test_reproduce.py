@@ -18,7 +18,7 @@ import afa.engine
 import afa.evaluation
 import afa.models  # noqa: F401  registers what the configs name
 from afa.engine.config import load_config
-from afa.engine.config_check import check_config
+from afa.engine.config.check import check_config
 from afa.labels.options import PseudoLabelOptions
 from afa.pipelines import load_pipeline
 from afa.utils.cli import parse_options

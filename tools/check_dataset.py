@@ -55,7 +55,7 @@ def main() -> None:
     from afa.datasets.check import check_datasets
     from afa.datasets.check_report import report_lines, write_report
     from afa.engine.config import load_config
-    from afa.engine.config_check import data_entries
+    from afa.engine.config.check import data_entries
 
     options = parse_options(args.cfg_options)
     cfg = load_config(args.config, options=options, count_classes=False)

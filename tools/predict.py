@@ -50,7 +50,7 @@ def main() -> None:
     photos = find_photos(patterns, leave_out=args.out)
 
     from afa.apis import Wanted, init_model, predict_photos
-    from afa.engine.checkpoint_config import read_config
+    from afa.engine.checkpoints.carried_config import read_config
 
     labels = args.labels and tuple(name.strip() for name in args.labels.split(","))
     wanted = Wanted(cam=args.cam, classes=labels or None, crf=args.crf, opacity=args.opacity)

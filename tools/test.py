@@ -54,7 +54,7 @@ def main() -> None:
 
     check_environment()
 
-    from afa.engine.checkpoint_config import find_config
+    from afa.engine.checkpoints.carried_config import find_config
     from afa.engine.evaluation_options import EvaluationOptions
     from afa.engine.evaluation_report import write_report
     from afa.engine.runner import build_runner

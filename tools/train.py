@@ -33,7 +33,7 @@ def main() -> None:
     check_environment()
 
     from afa.engine.config import load_config
-    from afa.engine.lost_process import saying_what_was_lost
+    from afa.engine.dist import saying_what_was_lost
     from afa.engine.runner import build_runner
 
     cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))

@@ -21,11 +21,11 @@ from torch import nn
 
 from afa.apis.result_crf import add_crf, keeping_logits
 from afa.apis.summary import write_picture
-from afa.engine.checkpoint_check import check_checkpoint, dataset_meta
-from afa.engine.checkpoint_loader import register_checkpoint_loaders
+from afa.engine.checkpoints.fit import check_checkpoint, dataset_meta
+from afa.engine.checkpoints.read import register_checkpoint_loaders
 from afa.engine.config import load_config
-from afa.engine.config_check import check_config, stage_datasets
-from afa.engine.config_components import find_component, nearest
+from afa.engine.config.check import check_config, stage_datasets
+from afa.engine.config.components import find_component, nearest
 from afa.models.utils import cut_padding
 from afa.utils.label_png import bit_palette
 from afa.utils.photo import read_photo

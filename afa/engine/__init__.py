@@ -4,9 +4,9 @@ from afa.utils.quiet import import_mmseg_quietly
 
 import_mmseg_quietly()
 
-from . import hooks, log_processor, loops, model_wrappers, optimizers, samplers  # noqa: E402
-from .checkpoint_loader import register_checkpoint_loaders  # noqa: E402
-from .file_handlers import register_file_handlers  # noqa: E402
+from afa.engine import hooks, log_processor, loops, model_wrappers, optimizers, samplers  # noqa: E402
+from afa.engine.checkpoints.read import register_checkpoint_loaders  # noqa: E402
+from afa.engine.file_handlers import register_file_handlers  # noqa: E402
 
 # At import, so that a run that never calls our tools is protected as well.
 register_checkpoint_loaders()

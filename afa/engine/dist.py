@@ -1,16 +1,15 @@
-"""Start of the process group: nccl on GPUs, gloo on CPU; and work that one process does for all."""
+"""Several processes: their group, nccl on GPUs and gloo on CPU, and the end of another one."""
 
 import datetime
 import os
+import re
 import subprocess
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as torch_dist
 from mmengine import dist
-
-T = TypeVar("T")
 
 _NEEDED = {
     "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
@@ -92,26 +91,31 @@ def init_dist(launcher: str, timeout: int = 1800) -> None:
         raise ValueError(f"Port {port} of {address} {reason}.") from error
 
 
-def first_process(func: Callable[[], T]) -> T:
-    """Call a function in the first process alone and give every process what it returned.
+# What gloo, nccl and torch's store say when the other end of a connection has gone.
+_GONE = re.compile(
+    r"Connection (closed|reset|refused)|Broken pipe|[Gg]loo|NCCL|TCPStore|Socket Timeout|Timed out"
+)
 
-    Args:
-        func: The function; what it returns can be pickled.
 
-    Returns:
-        What it returned.
+class LostProcessError(RuntimeError):
+    """Another process of the run has ended."""
+
+    exit_status = 1
+
+
+@contextmanager
+def saying_what_was_lost() -> Iterator[None]:
+    """Turn the error of a broken connection into a sentence; its traceback would bury the cause.
 
     Raises:
-        ValueError: In every process, if it raised one.
-        OSError: Likewise.
+        LostProcessError: In a run of several processes, if one of the others has gone.
     """
-    answer: list[Any] = [None, None]
-    if dist.get_rank() == 0:
-        try:
-            answer[0] = func()
-        except (ValueError, OSError) as error:
-            answer[1] = error
-    dist.broadcast_object_list(answer)
-    if answer[1] is not None:
-        raise answer[1]
-    return answer[0]
+    try:
+        yield
+    except RuntimeError as error:  # torch's DistError is one
+        if dist.get_world_size() == 1 or not _GONE.search(str(error)):
+            raise
+        raise LostProcessError(
+            f"Process {dist.get_rank()} ends because another process of this run has ended: its "
+            "own message, or the signal that killed it, is the cause. Go on with --resume."
+        ) from error

@@ -10,12 +10,11 @@ from mmengine.dist import get_world_size
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from afa.engine.evaluation_options import EvaluationOptions
+from afa.engine.loops import CRFTestLoop
 from afa.models import MultiScaleTTA
 from afa.utils.environment import collect_versions
 from afa.utils.files import write_json
-
-from .evaluation_options import EvaluationOptions
-from .loops import CRFTestLoop
 
 REPORT = "test.json"
 

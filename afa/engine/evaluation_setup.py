@@ -11,11 +11,10 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS, MODELS
 
 from afa.datasets import VOC12Dataset
+from afa.engine.config.check import stage_datasets
+from afa.engine.config.components import find_component
+from afa.engine.evaluation_options import EvaluationOptions
 from afa.models import AFA, MultiScaleTTA
-
-from .config_check import stage_datasets
-from .config_components import find_component
-from .evaluation_options import EvaluationOptions
 
 VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 _LOOP_KEYS = ("label_thr", "max_side")  # of test_cfg.crf; the others are constants of the CRF

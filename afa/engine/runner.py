@@ -13,19 +13,18 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
 from mmengine.utils import import_modules_from_strings
 
+from afa.engine.checkpoints.fit import check_checkpoint, check_start
+from afa.engine.checkpoints.read import register_checkpoint_loaders
+from afa.engine.checkpoints.resume import check_resumable, resume_from_newest
+from afa.engine.compile_parts import compile_parts
+from afa.engine.config.check import check_config, check_shape
+from afa.engine.config.classes import dataset_classes
+from afa.engine.config.files import stage_datasets
+from afa.engine.dist import init_dist
+from afa.engine.evaluation_options import EvaluationOptions
+from afa.engine.evaluation_setup import apply_options
+from afa.engine.hooks import NonFiniteHook, PendingValidationHook, ReleaseWorkersHook
 from afa.utils.environment import check_environment
-
-from .checkpoint_check import check_checkpoint, check_start
-from .checkpoint_loader import register_checkpoint_loaders
-from .compile_parts import compile_parts
-from .config_check import check_config, check_shape
-from .config_classes import dataset_classes
-from .config_files import stage_datasets
-from .dist import init_dist
-from .evaluation_options import EvaluationOptions
-from .evaluation_setup import apply_options
-from .hooks import NonFiniteHook, PendingValidationHook, ReleaseWorkersHook
-from .resume import check_resumable, resume_from_newest
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
 _count = itertools.count()

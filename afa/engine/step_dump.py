@@ -14,10 +14,9 @@ from mmengine.structures import BaseDataElement
 from mmseg.registry import MODELS, OPTIM_WRAPPERS
 from mmseg.structures import SegDataSample
 
+from afa.engine.checkpoints.carried_config import checked_config, plain_config
+from afa.engine.checkpoints.fit import check_checkpoint
 from afa.utils.checkpoint import load_state, save_state
-
-from .checkpoint_check import check_checkpoint
-from .checkpoint_config import checked_config, plain_config
 
 _ELEMENT = "data element"
 _KEYS = ("iteration", "process", "losses", "batch", "random", "state_dict", "phase", "config")

@@ -19,13 +19,13 @@ import torch
 from mmengine import dist
 from mmengine.config import Config
 
-from afa.engine.dist import first_process
 from afa.evaluation.threshold_sweep import write_counts
 from afa.labels.finish import LabelJob, finish_label
 from afa.labels.folder import LabelFolder
 from afa.labels.makers import MapsOfImage, MaskMaker
 from afa.labels.options import LabelOptions
 from afa.labels.split import Item, Items, PhotoItem, SplitData, loader_workers, split_name
+from afa.utils.first_process import first_process
 from afa.utils.ordered_pool import OrderedPool
 from afa.utils.progress import Progress
 

@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from afa.datasets import LoadPhoto
 from afa.datasets.split_file import read_split
-from afa.engine.config_components import find_component
-from afa.engine.config_files import leaf_datasets
+from afa.engine.config.components import find_component
+from afa.engine.config.files import leaf_datasets
 from afa.evaluation.confusion import confusion_matrix
 from afa.utils.crf import crf_photo
 from afa.utils.label_png import read_label_png

@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS
 
 from afa.apis.inference import inference_model, init_model
 from afa.apis.summary import write_picture
-from afa.engine.config_reading import read_config_file
+from afa.engine.config.load import read_config_file
 from afa.pipelines.run_summary import RunSummary
 from afa.pipelines.stage import last_checkpoint
 from afa.utils.label_png import read_label_png

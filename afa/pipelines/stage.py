@@ -102,7 +102,7 @@ class Stage:
         """
         config = None
         if self.config is not None:
-            from afa.engine.config_reading import read_config_file
+            from afa.engine.config.load import read_config_file
 
             config = read_config_file(ROOT / self.config).to_dict()
         parts = [self.tool, self.config, self.checkpoint, list(self.args), dict(self.options)]

@@ -8,8 +8,8 @@ from mmseg.structures import SegDataSample
 from toy_predict import CLASSES, PALETTE, draw_photo, write_checkpoint, write_config, write_photos
 
 from afa.apis import inference, inference_model, init_model, show_result_pyplot
-from afa.engine.checkpoint_check import CheckpointError
-from afa.engine.config_check import ConfigError
+from afa.engine.checkpoints.fit import CheckpointError
+from afa.engine.config.check import ConfigError
 from afa.models.utils import present_classes
 from afa.utils.photo import read_photo
 from afa.visualization import draw_segments

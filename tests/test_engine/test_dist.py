@@ -68,23 +68,6 @@ def test_gpus_use_nccl_and_each_process_its_own(started, monkeypatch):
         dist.init_dist("pytorch")
 
 
-def test_the_first_process_answers_for_all(monkeypatch):
-    assert dist.first_process(lambda: 7) == 7
-    with pytest.raises(FileNotFoundError, match="gone"):
-        dist.first_process(lambda: (_ for _ in ()).throw(FileNotFoundError("gone")))
-
-    def receive(answer):
-        answer[:] = sent
-
-    monkeypatch.setattr(dist.dist, "get_rank", lambda: 1)
-    monkeypatch.setattr(dist.dist, "broadcast_object_list", receive)
-    sent = ["theirs", None]
-    assert dist.first_process(lambda: pytest.fail("only the first")) == "theirs"
-    sent = [None, ValueError("other settings")]
-    with pytest.raises(ValueError, match="other settings"):
-        dist.first_process(lambda: None)
-
-
 def test_processes_that_cannot_meet(monkeypatch):
     for name in ("RANK", "LOCAL_RANK"):
         monkeypatch.setenv(name, "0")

@@ -41,7 +41,7 @@ def test_pickles_are_written_and_not_read(tmp_path, suffix):
 
 
 def test_a_yaml_base_of_a_config_makes_no_objects(tmp_path):
-    from afa.engine.config_reading import read_config_file
+    from afa.engine.config.load import read_config_file
 
     proof = tmp_path / "proof"
     (tmp_path / "base.yaml").write_text(f"a: !!python/object/apply:os.mkdir ['{proof}']\n")

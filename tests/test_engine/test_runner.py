@@ -7,8 +7,8 @@ import pytest
 import torch
 from toy_run import losses
 
-from afa.engine.checkpoint_check import CheckpointError
-from afa.engine.config_check import ConfigError
+from afa.engine.checkpoints.fit import CheckpointError
+from afa.engine.config.check import ConfigError
 from afa.engine.runner import build_runner
 
 

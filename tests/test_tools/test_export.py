@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 from toy_predict import write_checkpoint, write_config
 
-from afa.engine.checkpoint_config import plain_config
+from afa.engine.checkpoints.carried_config import plain_config
 
 
 @pytest.fixture

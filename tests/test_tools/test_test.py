@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
-from afa.engine.checkpoint_config import plain_config
+from afa.engine.checkpoints.carried_config import plain_config
 from afa.utils import crf
 from afa.utils.label_png import bit_palette
 

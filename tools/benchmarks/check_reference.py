@@ -61,7 +61,7 @@ def build_model(reference: Reference, encoder: Path) -> Any:
     from afa.engine.config import load_config
     from afa.models.backbones.mit_weights import guess_arch
     from afa.models.backbones.pretrained import unwrap_state_dict
-    from afa.utils.afa_official import convert_afa_official
+    from afa.models.converters.afa_official import convert_afa_official
     from afa.utils.checkpoint import load_state
 
     names = [name for name in reference if name.startswith("weights/")]
@@ -177,7 +177,7 @@ def author_name(name: str) -> str:
     ):
         if name.startswith(old):
             return new + name.removeprefix(old)
-    for i in range(4):  # their bias is the bias of our batch norm, see afa.utils.afa_official
+    for i in range(4):  # their bias is that of our batch norm, see afa_official
         for part in ("conv.weight", "bn.bias"):
             if name == f"decode_head.convs.{i}.{part}":
                 return f"decoder.linear_c{i + 1}.proj.{part.split('.')[1]}"

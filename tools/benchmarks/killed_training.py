@@ -27,8 +27,8 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.runner import IterBasedTrainLoop, ValLoop
 
+from afa.engine.dist import saying_what_was_lost
 from afa.engine.hooks import checkpoint_hook
-from afa.engine.lost_process import saying_what_was_lost
 from afa.engine.runner import build_runner
 from afa.utils.checkpoint import load_state
 

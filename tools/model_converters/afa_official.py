@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Convert, and say what was written or what did not fit."""
     args = parse_args()
-    from afa.utils.afa_official import convert_file
+    from afa.models.converters.afa_official import convert_file
 
     num_weights = convert_file(args.src, args.dst)
     print(f"Wrote {num_weights} weights to {args.dst}.")

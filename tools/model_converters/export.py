@@ -32,7 +32,7 @@ def main() -> None:
 
     from afa.apis import init_model
     from afa.apis.export import write_onnx, write_safetensors
-    from afa.engine.checkpoint_config import read_config
+    from afa.engine.checkpoints.carried_config import read_config
 
     config = args.config or read_config(args.checkpoint)
     model = init_model(config, args.checkpoint, "cpu", parse_options(args.cfg_options))

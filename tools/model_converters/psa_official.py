@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Convert, and say what was written or what did not fit."""
     args = parse_args()
-    from afa.utils.psa_official import convert_file
+    from afa.models.converters.psa_official import convert_file
 
     model, num_weights = convert_file(args.src, args.dst)
     print(f"Wrote {num_weights} weights for {model} to {args.dst}.")

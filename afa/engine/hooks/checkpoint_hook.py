@@ -12,7 +12,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from afa.engine.checkpoint_config import plain_config
+from afa.engine.checkpoints.carried_config import plain_config
 from afa.utils.environment import collect_versions
 from afa.utils.files import write_text
 

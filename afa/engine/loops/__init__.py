@@ -1,5 +1,5 @@
 """Loops."""
 
-from .crf_test_loop import CRFTestLoop
+from afa.engine.loops.crf_test_loop import CRFTestLoop
 
 __all__ = ["CRFTestLoop"]

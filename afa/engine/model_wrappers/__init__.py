@@ -1,5 +1,5 @@
 """Model wrappers for several processes."""
 
-from .ddp import AFADistributedDataParallel
+from afa.engine.model_wrappers.ddp import AFADistributedDataParallel
 
 __all__ = ["AFADistributedDataParallel"]

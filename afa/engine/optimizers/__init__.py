@@ -1,5 +1,5 @@
 """Optimizer wrappers."""
 
-from .bf16_optim_wrapper import BF16OptimWrapper
+from afa.engine.optimizers.bf16_optim_wrapper import BF16OptimWrapper
 
 __all__ = ["BF16OptimWrapper"]

@@ -1,5 +1,5 @@
 """Samplers."""
 
-from .seeded_infinite_sampler import SeededInfiniteSampler
+from afa.engine.samplers.seeded_infinite_sampler import SeededInfiniteSampler
 
 __all__ = ["SeededInfiniteSampler"]

@@ -262,8 +262,8 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             ]
         made = [torch.cat(of_groups) for of_groups in zip(*parts, strict=True)]
         labels_made = dict(zip(("pseudo", "propagated"), made, strict=False))
-        walk = dict(affinity=affinity, grid=grid) if propagate else {}
-        return dict(class_idx=class_idx, cams=cams, **labels_made, **walk)
+        walked = dict(affinity=affinity, grid=grid) if propagate else {}
+        return dict(class_idx=class_idx, cams=cams, **labels_made, **walked)
 
     def _labels(
         self,

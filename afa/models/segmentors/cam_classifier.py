@@ -19,7 +19,6 @@ from afa.models.segmentors.afa_cfg import from_cfg
 from afa.models.segmentors.cam_classifier_cfg import CAMClassifierTestCfg
 from afa.models.segmentors.soft_maps_mixin import SoftMapsMixin
 from afa.models.utils.cam import MIRRORS, multi_scale_cams
-from afa.models.utils.pseudo_label import Refine
 from afa.utils.state import evaluating
 
 
@@ -133,7 +132,7 @@ class CAMClassifier(SoftMapsMixin, BaseSegmentor):
 
     def _cams_and_walk(
         self, inputs: Tensor, class_idx: Tensor, with_walk: bool
-    ) -> tuple[Tensor, Refine | None]:
+    ) -> tuple[Tensor, None]:
         """CAMs; there is no random walk, see :class:`SoftMapsMixin`."""
         return self.compute_cams(inputs, class_idx), None
 

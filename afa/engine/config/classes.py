@@ -5,8 +5,8 @@ from typing import Any
 
 from mmseg.registry import DATASETS
 
-from .config_components import find_component
-from .config_files import stage_datasets
+from afa.engine.config.components import find_component
+from afa.engine.config.files import stage_datasets
 
 _STAGES = ("train", "val", "test")
 

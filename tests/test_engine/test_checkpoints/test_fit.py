@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from afa.engine.checkpoint_check import (
+from afa.engine.checkpoints.fit import (
     CheckpointError,
     check_checkpoint,
     check_start,

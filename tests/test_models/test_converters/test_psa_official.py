@@ -4,11 +4,11 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from afa.engine.checkpoint_check import check_checkpoint
+from afa.engine.checkpoints.fit import check_checkpoint
 from afa.models.backbones import ResNet38, pretrained
-from afa.utils import named_weights
+from afa.models.converters import named_weights
+from afa.models.converters.psa_official import convert_file, convert_psa_official
 from afa.utils.checkpoint import load_state
-from afa.utils.psa_official import convert_file, convert_psa_official
 
 BASE, K = 2, 3
 LEVELS = (16, 32, 128)

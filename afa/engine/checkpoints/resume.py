@@ -6,9 +6,9 @@ from typing import Any
 
 from mmengine.runner import CheckpointLoader, Runner
 
-from .checkpoint_check import CheckpointError, check_checkpoint
-from .dist import first_process
-from .hooks.checkpoint_hook import batch_of
+from afa.engine.checkpoints.fit import CheckpointError, check_checkpoint
+from afa.engine.hooks.checkpoint_hook import batch_of
+from afa.utils.first_process import first_process
 
 
 def checkpoints(work_dir: str | os.PathLike) -> list[Path]:

@@ -201,7 +201,7 @@ def find_config(
         FileNotFoundError: If a file is missing.
         ValueError: If there is a config without a checkpoint, or a file cannot be used.
     """
-    from .config import _merge_options, load_config
+    from afa.engine.config.load import load_config, merge_options
 
     if checkpoint is not None:
         return load_config(config, work_dir=work_dir, options=options), checkpoint
@@ -212,6 +212,6 @@ def find_config(
         )
     cfg = read_config(config)
     if options:
-        _merge_options(cfg, options)
+        merge_options(cfg, options)
     cfg.work_dir = work_dir or str(Path("work_dirs") / Path(config).stem)
     return cfg, config

@@ -3,7 +3,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from afa.engine.checkpoint_config import (
+from afa.engine.checkpoints.carried_config import (
     UnsafeConfigError,
     checked_config,
     find_config,

@@ -1,6 +1,6 @@
 import pytest
 
-from afa.engine.config_reading import read_config_file
+from afa.engine.config.load import read_config_file
 
 
 def _reason(path):

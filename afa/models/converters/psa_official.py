@@ -19,7 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from afa.utils.named_weights import NamedWeights
+from afa.models.backbones.pretrained import first_names, fit_weights, unwrap_state_dict
+from afa.models.backbones.resnet38 import ResNet38
+from afa.models.backbones.resnet38_weights import convert_resnet38_state_dict
+from afa.models.converters.named_weights import NamedWeights
+from afa.utils.checkpoint import load_state, save_state
 
 _PROGRAM = "the AffinityNet authors' program"
 _MARKS = {"CAMClassifier": "fc8.weight", "AffinityNet": "f9.weight"}
@@ -43,8 +47,6 @@ def convert_psa_official(state_dict: object) -> tuple[str, dict[str, Tensor]]:
         ValueError: If it is neither network, or a weight is missing or has a shape that does not
             go with the others.
     """
-    from afa.models.backbones.pretrained import first_names, unwrap_state_dict
-
     tensors = {k.removeprefix("module."): v for k, v in unwrap_state_dict(state_dict).items()}
     found = [model for model, mark in _MARKS.items() if mark in tensors]
     if len(found) != 1:
@@ -79,8 +81,6 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> tuple[
         FileNotFoundError: If `source` does not exist.
         ValueError: If `source` cannot be read or does not fit.
     """
-    from afa.utils.checkpoint import load_state, save_state
-
     state = load_state(source)
     try:
         model, weights = convert_psa_official(state)
@@ -113,10 +113,6 @@ def _take_affinity_head(weights: NamedWeights, width: int) -> dict[str, Tensor]:
 
 def _convert_backbone(tensors: dict[str, Tensor], width: int) -> dict[str, Tensor]:
     """Check the backbone against the network that it looks like."""
-    from afa.models.backbones.pretrained import fit_weights
-    from afa.models.backbones.resnet38 import ResNet38
-    from afa.models.backbones.resnet38_weights import convert_resnet38_state_dict
-
     converted = convert_resnet38_state_dict(tensors)
     with torch.device("meta"):
         expected = ResNet38(base_channels=width).state_dict()

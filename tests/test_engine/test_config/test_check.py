@@ -2,7 +2,7 @@ import pytest
 from mmengine.config import Config
 
 from afa.engine.config import load_config
-from afa.engine.config_check import ConfigError, check_config
+from afa.engine.config.check import ConfigError, check_config
 
 
 def _problems(cfg):

@@ -1,6 +1,6 @@
 import pytest
 
-from afa.engine.config_form import check_form
+from afa.engine.config.form import check_form
 
 
 def _problems(cfg, options, stages=("train", "val")):

@@ -10,13 +10,13 @@ from torch import nn
 from torch.nn import functional as F
 from toy_afa import make_afa, make_inputs
 
-from afa.engine.checkpoint_check import check_checkpoint
+from afa.engine.checkpoints.fit import check_checkpoint
 from afa.models.backbones import MiTAttn
-from afa.utils import named_weights
-from afa.utils.afa_official import convert_afa_official, convert_file
+from afa.models.converters import named_weights
+from afa.models.converters.afa_official import convert_afa_official, convert_file
 from afa.utils.checkpoint import load_state
 
-TOOL = Path(__file__).parents[2] / "tools/model_converters/afa_official.py"
+TOOL = Path(__file__).parents[3] / "tools/model_converters/afa_official.py"
 DIMS, E, C = (32, 64, 160, 256), 12, 4
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmseg.registry import DATASETS
 
-from .config_components import find_component
+from afa.engine.config.components import find_component
 
 _HOW_DATA = "put the data there, or set data_root (see docs/data.md)"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from afa.engine.checkpoint_check import CheckpointError
-from afa.engine.resume import checkpoints
+from afa.engine.checkpoints.fit import CheckpointError
+from afa.engine.checkpoints.resume import checkpoints
 from afa.engine.runner import build_runner
 from afa.utils.checkpoint import load_state
 

@@ -101,4 +101,4 @@ def test_names_resolve_and_closed_schemes_say_what_to_do():
 
 def test_every_scheme_is_ours():
     loaders = CheckpointLoader._schemes
-    assert {loader.__module__ for loader in loaders.values()} == {"afa.engine.checkpoint_loader"}
+    assert {loader.__module__ for loader in loaders.values()} == {"afa.engine.checkpoints.read"}

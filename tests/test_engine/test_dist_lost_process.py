@@ -1,7 +1,7 @@
 import pytest
 from mmengine import dist
 
-from afa.engine.lost_process import LostProcessError, saying_what_was_lost
+from afa.engine.dist import LostProcessError, saying_what_was_lost
 
 GLOO = "[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4831"
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from afa.utils import named_weights
-from afa.utils.named_weights import NamedWeights
+from afa.models.converters import named_weights
+from afa.models.converters.named_weights import NamedWeights
 
 
 def make(**tensors):

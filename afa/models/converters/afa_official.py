@@ -19,7 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afa.utils.named_weights import NamedWeights
+from afa.models.backbones.mit_attn import MiTAttn
+from afa.models.backbones.mit_weights import convert_mit_state_dict, fit_mit_weights, guess_arch
+from afa.models.backbones.pretrained import unwrap_state_dict
+from afa.models.converters.named_weights import NamedWeights
+from afa.utils.checkpoint import load_state, save_state
 
 # Default of torch.nn.BatchNorm2d, which mmseg's configs leave as it is.
 BN_EPS = 1e-5
@@ -41,8 +45,6 @@ def convert_afa_official(state_dict: object) -> dict[str, Tensor]:
     Raises:
         ValueError: If a weight is missing or has a shape that does not go with the others.
     """
-    from afa.models.backbones.pretrained import unwrap_state_dict
-
     tensors = {k.removeprefix("module."): v for k, v in unwrap_state_dict(state_dict).items()}
     weights = NamedWeights(tensors, "AFA", "the AFA authors' program")
     encoder = _convert_encoder(weights)
@@ -71,9 +73,6 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> int:
         FileNotFoundError: If `source` does not exist.
         ValueError: If `source` cannot be read or does not fit.
     """
-    from afa.models.backbones.mit_weights import guess_arch
-    from afa.utils.checkpoint import load_state, save_state
-
     state = load_state(source)
     try:
         weights = convert_afa_official(state)
@@ -91,9 +90,6 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> int:
 
 def _convert_encoder(weights: NamedWeights) -> dict[str, Tensor]:
     """Take the encoder and check it against the Mix Transformer that it looks like."""
-    from afa.models.backbones.mit_attn import MiTAttn
-    from afa.models.backbones.mit_weights import convert_mit_state_dict, fit_mit_weights, guess_arch
-
     encoder = weights.take_below("encoder.")
     if not encoder:
         raise ValueError(

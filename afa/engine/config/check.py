@@ -13,10 +13,10 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-from .config_classes import check_classes
-from .config_components import check_components, nearest
-from .config_files import check_files, stage_datasets
-from .config_form import check_form
+from afa.engine.config.classes import check_classes
+from afa.engine.config.components import check_components, nearest
+from afa.engine.config.files import check_files, stage_datasets
+from afa.engine.config.form import check_form
 
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "activation_checkpointing",

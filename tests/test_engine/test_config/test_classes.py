@@ -2,7 +2,7 @@ import pytest
 from mmengine.config import Config
 
 import afa.datasets  # noqa: F401  registers the data sets
-from afa.engine.config_classes import check_classes, dataset_classes, fill_num_classes
+from afa.engine.config.classes import check_classes, dataset_classes, fill_num_classes
 
 STAGES = ("train", "val", "test")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from afa.engine.config_files import check_files
+from afa.engine.config.files import check_files
 
 
 @pytest.fixture

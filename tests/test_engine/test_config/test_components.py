@@ -1,6 +1,6 @@
 from torch.optim import AdamW
 
-from afa.engine.config_components import argument_names, nearest
+from afa.engine.config.components import argument_names, nearest
 
 
 class _Closed:

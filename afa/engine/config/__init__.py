@@ -1,0 +1,5 @@
+"""Read and check a config."""
+
+from afa.engine.config.load import load_config
+
+__all__ = ["load_config"]
