@@ -117,12 +117,12 @@ def test_the_crf_is_measured_beside_the_segmentation(root, tmp_path):
     )
     assert cfg.test_evaluator[:2] == changes["test_evaluator"]
     assert cfg.test_evaluator[2] == dict(frequent, field="pred_crf", prefix="crf")
-    assert cfg.model.test_cfg.seg_logits == "input" and cfg.model.test_cfg.pseudo_labels
+    assert cfg.model.test_cfg.seg_logits == "head" and cfg.model.test_cfg.pseudo_labels
 
 
 def test_with_scales_the_merged_logits_are_kept(root, tmp_path):
     cfg = _applied(root, tmp_path, crf=True, tta=True)
-    assert cfg.model.seg_logits == "input"
+    assert cfg.model.seg_logits == "head"
     assert "seg_logits" not in cfg.model.module.test_cfg
 
 
