@@ -115,7 +115,7 @@ def test_prediction_is_that_of_the_plain_pipeline(model, tmp_path):
         result = inference_model(model, path)
         inputs = plain_inputs(model, path)
         with torch.no_grad():
-            logits = model.encode_decode(inputs, [{}])
+            logits = model.head_logits(inputs)
             scores = model.cls_head(model.extract_feat(inputs)[-1]).sigmoid()[0]
         size = read_photo(path).shape[:2]
         label = F.interpolate(logits, size, mode="bilinear", align_corners=False).argmax(1)

@@ -71,6 +71,8 @@ def test_cams_of_predicted_or_given_classes(model, photos, tmp_path):
         found = record(out, photo.name)
         assert sorted(found["cams"]) == sorted(found["predicted"])
         assert all((out / place).is_file() for place in found["cams"].values())
+    out = tmp_path / "given"
+    predict_photos(model, photos, out)
     given = Wanted(cam=True, classes=("dog", "big cat/lion"))
     assert predict_photos(model, photos, out, given).num_done == 3
     folder = out / "cams/sub/a"
