@@ -21,7 +21,7 @@ TOOLS = {
     "analysis_tools/replay_step.py": ["--config"],
     "benchmarks/ablation.py": ["--modules-only"],
     "benchmarks/benchmark.py": ["--parts", "throughput"],
-    "benchmarks/check_reference.py": ["--encoder"],
+    "analysis_tools/check_reference.py": ["--encoder"],
     "benchmarks/kill_and_resume.py": ["--kills"],
     "benchmarks/propagation.py": ["checkpoint"],
     "benchmarks/random_walk_cost.py": ["--grid H W"],

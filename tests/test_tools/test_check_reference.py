@@ -6,7 +6,7 @@ import pytest
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 FILE = SHARED / "reference/afa_step.npz"
 ENCODER = SHARED / "weights/mit_b0_tiny-imagenet.pth"
-TOOL = "benchmarks/check_reference.py"
+TOOL = "analysis_tools/check_reference.py"
 needs_reference = pytest.mark.skipif(
     not (FILE.exists() and ENCODER.exists()),
     reason="needs ../shared/reference and ../shared/weights",
