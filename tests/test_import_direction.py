@@ -8,13 +8,13 @@ import pytest
 AFA = Path(__file__).resolve().parent.parent / "afa"
 # Packages of one row do not import one another.
 ROWS = [
-    {"utils"},
-    {"models", "datasets", "visualization"},
-    {"evaluation"},
-    {"engine"},
-    {"apis"},
-    {"labels"},
-    {"pipelines"},
+    ("utils",),
+    ("models", "datasets", "visualization"),
+    ("evaluation",),
+    ("engine",),
+    ("apis",),
+    ("labels",),
+    ("pipelines",),
 ]
 PLACE = {name: place for place, row in enumerate(ROWS) for name in row}
 
