@@ -5,7 +5,7 @@ optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
     paramwise_cfg=dict(
-        custom_keys={"decode_head": dict(lr_mult=20), "affinity_head": dict(lr_mult=20)}
+        custom_keys={"decode_head": dict(lr_mult=20), "affinity_head": dict(lr_mult=5)}
     ),
 )
 param_scheduler = [
