@@ -382,12 +382,6 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             self.predict_pseudo_labels(inputs, scores, data_samples)
         return data_samples
 
-    def postprocess_result(
-        self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
-    ) -> list[SegDataSample]:
-        """Write logits (B, C, H, W) at the size of the inputs; see :func:`write_result`."""
-        return write_result(seg_logits, data_samples, self.align_corners, self.test_cfg.seg_logits)
-
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
         """Give the raw outputs of every head (``mode='tensor'``)."""
         feats, attn = self.backbone(inputs, with_attn=True)
