@@ -76,9 +76,8 @@ def triton_weights(
     y, x = _steps(tuple(offsets), images.device)
     grid = (-(-H * W // BLOCK), B)
     position = position.flatten().float().contiguous()
-    with torch.cuda.device_of(
-        images
-    ):  # Triton launches on the current device, whatever it is given
+    # Triton launches on the current device, whatever it is given.
+    with torch.cuda.device_of(images):
         _kernels().par_weights[grid](
             images.contiguous(), weights, y, x, position, H, W, 1 / color_scale, K=K, BLOCK=BLOCK
         )
