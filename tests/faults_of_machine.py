@@ -57,7 +57,7 @@ FAULTS = [
         "no right to write labels",
         "pseudo_labels",
         "photo_00.png' cannot be used (Permission denied): you have no right",
-        patch=raising("afa.utils.files.os.replace", DENIED),
+        patch=raising("afa.files.whole_file.os.replace", DENIED),
     ),
     Fault(
         "no right to make the work dir",

@@ -15,10 +15,10 @@ import afa.datasets
 import afa.engine
 import afa.evaluation
 import afa.models  # noqa: F401  registers what the configs name
-from afa.datasets.label_png import write_label_png
 from afa.engine.config import load_config
 from afa.engine.config.check import check_config
 from afa.engine.runner import build_runner
+from afa.files.label_png import write_label_png
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs" / "afa"
 # Pipelines name configs; they and the stages of the other methods are in test_stage_configs.py.

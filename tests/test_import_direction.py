@@ -1,6 +1,8 @@
 """Packages of afa import to the left only: what lies further left knows nothing of the rest."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 AFA = Path(__file__).resolve().parent.parent / "afa"
 # Packages of one row do not import one another.
 ROWS = [
+    ("files",),
     ("utils",),
     ("models", "datasets", "visualization"),
     ("evaluation",),
@@ -42,3 +45,13 @@ def test_imports_go_to_the_left(package):
 
 def test_every_package_has_its_place():
     assert {path.parent.name for path in AFA.glob("*/__init__.py")} == set(PLACE)
+
+
+def test_files_loads_neither_torch_nor_mmseg():
+    modules = [f"afa.files.{path.stem}" for path in (AFA / "files").glob("[a-z]*.py")]
+    assert modules
+    code = f"import sys, importlib; [importlib.import_module(name) for name in {modules}]; "
+    code += "print(*sorted(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "mmengine", "mmcv", "mmseg", "timm", "scipy", "sklearn", "matplotlib"}
+    assert not heavy & set(run.stdout.split())

@@ -14,7 +14,7 @@ import afa.evaluation
 import afa.models  # noqa: F401  registers what the configs name
 from afa.engine.config import load_config
 from afa.engine.config.check import check_config
-from afa.models.utils import pair_offsets
+from afa.models.functional import pair_offsets
 from afa.pipelines import load_pipeline
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs"

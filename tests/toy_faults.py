@@ -16,8 +16,8 @@ from toy_afa import NUM_CLASSES, afa_cfg
 from toy_photos import CLASSES, PALETTE, make_cfg, write_photos
 from toy_stages import AFFINITY_NET, ROOT
 
-from afa.utils.label_png import read_label_png
-from afa.utils.maps_npz import write_maps
+from afa.files.label_png import read_label_png
+from afa.files.maps import write_maps
 
 IDS = [f"photo_{number:02d}" for number in range(4)]
 OUT = "out"  # every command writes below it, and nowhere else

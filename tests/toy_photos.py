@@ -10,7 +10,7 @@ from mmengine.config import Config
 from PIL import Image
 from toy_afa import NUM_CLASSES, afa_cfg, make_afa
 
-from afa.utils.label_png import write_label_png
+from afa.files.label_png import write_label_png
 
 CLASSES = ("background", "a", "b", "c")
 COLOURS = np.array([(120, 120, 120), (200, 40, 40), (40, 180, 60), (40, 60, 200)])

@@ -24,9 +24,9 @@ import afa.models  # noqa: F401  registers what is built
 from afa.datasets.shapes_generator import CLASSES, PALETTE
 from afa.datasets.shapes_writer import write_shapes
 from afa.datasets.transforms import LoadPhoto
+from afa.files.label_png import read_label_png
+from afa.files.maps import write_maps
 from afa.pipelines import pipeline as module
-from afa.utils.label_png import read_label_png
-from afa.utils.maps_npz import write_maps
 
 ROOT = Path(__file__).resolve().parent.parent
 IDS = [f"val_{i:05d}" for i in range(4)]

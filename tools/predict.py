@@ -36,8 +36,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Find the photos, build the model, predict."""
     args = parse_args()
+    from afa.files.photo_search import find_photos
     from afa.utils.environment import check_environment
-    from afa.utils.photo_files import find_photos
 
     check_environment()
     named = args.inputs[0].endswith(".py")

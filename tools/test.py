@@ -58,7 +58,7 @@ def main() -> None:
     from afa.engine.evaluation_options import EvaluationOptions
     from afa.engine.evaluation_report import write_report
     from afa.engine.runner import build_runner
-    from afa.utils.files import write_json
+    from afa.files.whole_file import write_json
 
     names = EvaluationOptions.__dataclass_fields__
     options = EvaluationOptions(**{name: getattr(args, name) for name in names})

@@ -21,8 +21,8 @@ from afa.datasets.shapes_writer import write_shapes
 from afa.engine.config import load_config
 from afa.engine.hooks.console_progress_hook import FIGURES, ConsoleProgressHook
 from afa.engine.runner import build_runner
+from afa.files.whole_file import write_json
 from afa.utils.environment import collect_versions
-from afa.utils.files import write_json
 from afa.utils.progress import time_text
 
 ROOT = Path(afa.__file__).resolve().parent.parent

@@ -26,9 +26,9 @@ from afa.engine.checkpoints.read import register_checkpoint_loaders
 from afa.engine.config import load_config
 from afa.engine.config.check import check_config, stage_datasets
 from afa.engine.config.components import find_component, nearest
-from afa.models.utils import cut_padding
-from afa.utils.label_png import bit_palette
-from afa.utils.photo import read_photo
+from afa.files.label_png import bit_palette
+from afa.files.photo import read_photo
+from afa.models.functional import cut_padding
 from afa.visualization import draw_segments
 
 # The segmentation, sharpened or not; of a model that does not segment what its CAMs became.

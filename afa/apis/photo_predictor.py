@@ -18,9 +18,9 @@ from torch import nn
 
 from afa.apis.inference import class_indices, inference_model, label_field, photo_pipeline
 from afa.apis.prediction_folder import PredictionFolder
-from afa.utils.crf import check_crf
-from afa.utils.photo import decode_photo
-from afa.utils.photo_files import PhotoFile
+from afa.files.crf import check_crf
+from afa.files.photo import decode_photo
+from afa.files.photo_search import PhotoFile
 from afa.utils.progress import Progress
 from afa.visualization import draw_cam, draw_segments
 from afa.visualization.segments import label_areas

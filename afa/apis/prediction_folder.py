@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from afa.apis.summary import write_picture
-from afa.utils.files import read_json, safe_join, write_json
-from afa.utils.label_png import write_label_png
+from afa.files.label_png import write_label_png
+from afa.files.whole_file import read_json, safe_join, write_json
 
 SETTINGS = "predict.json"  # tells a folder of predictions from any other, and how they were made
 KINDS = ("labels", "overlays", "cams", "json")

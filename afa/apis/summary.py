@@ -10,8 +10,8 @@ from mmcv import imread
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 
-from afa.utils.files import write_bytes
-from afa.utils.state import evaluating, keep_random_state
+from afa.files.whole_file import write_bytes
+from afa.utils.evaluating import evaluating, keep_random_state
 from afa.visualization import grid, legend_entries, overlay_label
 
 # Title of a column -> field of the data sample and prefix of its figures.

@@ -1,6 +1,6 @@
 """Data sets and transforms, registered in mmseg's registries."""
 
-from afa.utils.quiet import import_mmseg_quietly
+from afa.utils.mmseg_import import import_mmseg_quietly
 
 import_mmseg_quietly()
 

@@ -19,8 +19,8 @@ from mmseg.registry import DATASETS
 
 from afa.datasets.own_photos import OwnPhotosDataset
 from afa.datasets.wsss_dataset import WSSSDataset
+from afa.files.photo_check import PhotoFindings, check_photo
 from afa.utils.ordered_pool import OrderedPool
-from afa.utils.photo_check import PhotoFindings, check_photo
 from afa.utils.problems import Problems
 
 _MIN_FOR_WORKERS = 50  # starting worker processes takes a second

@@ -7,7 +7,7 @@ from pathlib import Path
 from prettytable import PrettyTable
 
 from afa.datasets.check import DataReport, SplitSummary
-from afa.utils.files import write_json
+from afa.files.whole_file import write_json
 
 
 def report_lines(report: DataReport, limit: int = 20) -> list[str]:

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from mmseg.registry import DATASETS
 
-from afa.datasets.label_png import bit_palette
 from afa.datasets.wsss_dataset import WSSSDataset
+from afa.files.label_png import bit_palette
 
 # In the order of the category ids; the ids themselves (1..90) have gaps, the labels 1..80 have not.
 CLASSES = (

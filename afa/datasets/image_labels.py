@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from afa.utils.files import write_text
+from afa.files.whole_file import write_text
 from afa.utils.problems import Report, refuse
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")

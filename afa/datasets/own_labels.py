@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from afa.datasets.label_table import LabelRow, read_label_table, read_text
-from afa.utils.files import safe_join
-from afa.utils.photo_files import PHOTO_SUFFIXES
+from afa.files.photo_search import PHOTO_SUFFIXES
+from afa.files.whole_file import safe_join
 from afa.utils.problems import Report, refuse
 
 SPLITS = ("train", "val", "test")

@@ -10,10 +10,10 @@ from typing import Any
 from mmseg.registry import DATASETS
 
 from afa.datasets.image_labels import to_multi_hot
-from afa.datasets.label_png import bit_palette
 from afa.datasets.own_labels import SPLITS, find_labels_file, photo_stem, read_own_labels
 from afa.datasets.wsss_dataset import WSSSDataset
-from afa.utils.photo_files import PHOTO_SUFFIXES, find_photos
+from afa.files.label_png import bit_palette
+from afa.files.photo_search import PHOTO_SUFFIXES, find_photos
 from afa.utils.problems import Report, refuse
 
 

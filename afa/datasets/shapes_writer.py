@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import cv2
 
-from afa.datasets.label_png import write_label_png
 from afa.datasets.shapes_generator import CLASSES, PALETTE, SPLITS, ShapesSample, generate_sample
-from afa.utils.files import read_json, write_json, write_text
+from afa.files.label_png import write_label_png
+from afa.files.whole_file import read_json, write_json, write_text
 
 SETTINGS_FILE = "shapes.json"
 LIST_FOLDER = "ImageSets/Segmentation"

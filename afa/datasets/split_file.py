@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from afa.utils.files import safe_join, write_text
+from afa.files.whole_file import safe_join, write_text
 from afa.utils.problems import Report, refuse
 
 

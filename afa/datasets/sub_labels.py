@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from afa.utils.files import write_text
+from afa.files.whole_file import write_text
 
 SubLabels = dict[str, dict[str, int]]
 

@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS
 from afa.datasets.image_labels import labelled_ids, load_image_labels, to_multi_hot
 from afa.datasets.split_file import check_ids, read_split
 from afa.datasets.sub_labels import load_sub_labels, sub_multi_hot
-from afa.utils.label_png import read_label_png
+from afa.files.label_png import read_label_png
 from afa.utils.problems import Report, refuse
 
 

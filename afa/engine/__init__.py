@@ -1,6 +1,6 @@
 """What surrounds the model in a run: runner, hooks, optimizer wrappers, several processes."""
 
-from afa.utils.quiet import import_mmseg_quietly
+from afa.utils.mmseg_import import import_mmseg_quietly
 
 import_mmseg_quietly()
 

@@ -12,9 +12,9 @@ from mmengine.runner import Runner
 
 from afa.engine.evaluation_options import EvaluationOptions
 from afa.engine.loops import CRFTestLoop
+from afa.files.whole_file import write_json
 from afa.models import MultiScaleTTA
 from afa.utils.environment import collect_versions
-from afa.utils.files import write_json
 
 REPORT = "test.json"
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from afa.evaluation.label_figures import label_figures
-from afa.utils.files import write_bytes
-from afa.utils.maps_npz import BROKEN
+from afa.files.maps import BROKEN
+from afa.files.whole_file import write_bytes
 
 MAX_SCORES = 1000
 

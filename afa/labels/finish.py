@@ -14,9 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from afa.utils.crf import crf_of_logits, dense_crf
-from afa.utils.label_png import write_label_png
-from afa.utils.maps_npz import write_maps
+from afa.files.crf import crf_of_logits, dense_crf
+from afa.files.label_png import write_label_png
+from afa.files.maps import write_maps
 
 UNDECIDED = 255
 

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from afa.evaluation.threshold_sweep import read_counts
-from afa.utils.files import read_json, safe_join, write_bytes, write_json
-from afa.utils.label_png import is_whole_label_png
-from afa.utils.maps_npz import BROKEN, ImageMaps, is_whole_maps, read_maps
+from afa.files.label_png import is_whole_label_png
+from afa.files.maps import BROKEN, ImageMaps, is_whole_maps, read_maps
+from afa.files.whole_file import read_json, safe_join, write_bytes, write_json
 
 SETTINGS, SUMMARY, PLOT = "settings.json", "summary.json", "sweep.png"
 _CAMS = "tools/pseudo_labels.py --kind cam --save-maps makes them"

@@ -19,13 +19,13 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
 from afa.evaluation.confusion import confusion_matrix
+from afa.files.crf import LABEL_THR
 from afa.labels.folder import MapFolder
 from afa.labels.options import ALL_KINDS, SEG
+from afa.models.functional import cut_padding, power_background, present_classes
+from afa.models.functional.possible_labels import possible_labels
 from afa.models.segmentors.multi_scale_tta import segment
 from afa.models.segmentors.write_result import label_map
-from afa.models.utils import cut_padding, power_background, present_classes
-from afa.models.utils.possible_labels import possible_labels
-from afa.utils.crf import LABEL_THR
 
 _SWEEP_CHUNK = 5  # background scores that go through PAR together
 

@@ -7,8 +7,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from afa.evaluation.threshold_sweep import sweep_scores
-from afa.models.utils import KINDS
-from afa.utils.crf import MAX_SIDE
+from afa.files.crf import MAX_SIDE
+from afa.models.functional import KINDS
 
 SEG = "seg"
 ALL_KINDS = (*KINDS, SEG)
@@ -210,7 +210,7 @@ class MapLabelOptions(LabelOptions):
 
     @property
     def crf_constants(self) -> dict[str, Any] | None:
-        """Constants of :func:`afa.utils.crf.dense_crf`; None for no CRF."""
+        """Constants of :func:`afa.files.crf.dense_crf`; None for no CRF."""
         if not self.crf:
             return None
         return {name: self.crf_settings.get(name, value) for name, value in CRF.items()}

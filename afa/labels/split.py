@@ -25,8 +25,8 @@ from afa.datasets.split_file import read_split
 from afa.engine.config.components import find_component
 from afa.engine.config.files import leaf_datasets
 from afa.evaluation.confusion import confusion_matrix
-from afa.utils.crf import crf_photo
-from afa.utils.label_png import read_label_png
+from afa.files.crf import crf_photo
+from afa.files.label_png import read_label_png
 
 SPLITS = ("train", "val", "test")
 _MASK_STEPS = ("LoadAnnotations", "LoadOptionalMask")

@@ -20,13 +20,13 @@ from torch import nn
 
 from afa.apis.inference import init_model
 from afa.engine.dist import init_dist
+from afa.files.crf import LABEL_THR, MAX_SIDE, check_crf
 from afa.labels.folder import SETTINGS, MapFolder, config_digest, network_digests, settings_changed
 from afa.labels.makers import CAMBackgrounds, MapMasks, NetworkMasks, RandomWalkMasks, WalkedMasks
 from afa.labels.options import SEG, MapLabelOptions, PseudoLabelOptions, check_scores
 from afa.labels.report import measure, report
 from afa.labels.run import TIMEOUT, LabelRun, make_labels, plan_run
 from afa.labels.split import SplitData
-from afa.utils.crf import LABEL_THR, MAX_SIDE, check_crf
 from afa.utils.first_process import first_process
 
 AFFINITY_LABELS, RANDOM_WALK = "affinity_labels", "random_walk"

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from afa.files.whole_file import write_bytes, write_json, write_text
 from afa.pipelines.run_summary import RunSummary
-from afa.utils.files import write_bytes, write_json, write_text
 
 COLUMNS = (
     "method",

@@ -15,10 +15,10 @@ from mmseg.registry import DATASETS
 from afa.apis.inference import inference_model, init_model
 from afa.apis.summary import write_picture
 from afa.engine.config.load import read_config_file
+from afa.files.label_png import read_label_png
+from afa.files.photo import read_photo
 from afa.pipelines.run_summary import RunSummary
 from afa.pipelines.stage import last_checkpoint
-from afa.utils.label_png import read_label_png
-from afa.utils.photo import read_photo
 from afa.visualization import overlay_label
 
 Rows = list[dict[str, str]]

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from afa.files.whole_file import write_json
 from afa.pipelines.record import Record, read_figures, read_record
 from afa.pipelines.stage import Stage
-from afa.utils.files import write_json
 
 SUMMARY = "pipeline.json"
 _LOCK = ".running"

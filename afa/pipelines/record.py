@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afa.utils.files import read_json, write_json
+from afa.files.whole_file import read_json, write_json
 
 RECORD = "stage.json"
 STATES = ("running", "stopped", "finished")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from afa.files.whole_file import read_json
 from afa.pipelines.pipeline import SUMMARY
 from afa.pipelines.record import read_figures, read_scalars
-from afa.utils.files import read_json
 
 LABEL_TOOLS = ("pseudo_labels.py", "random_walk.py")
 

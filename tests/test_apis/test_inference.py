@@ -10,8 +10,8 @@ from toy_predict import CLASSES, PALETTE, draw_photo, write_checkpoint, write_co
 from afa.apis import inference, inference_model, init_model, show_result_pyplot
 from afa.engine.checkpoints.fit import CheckpointError
 from afa.engine.config.check import ConfigError
-from afa.models.utils import present_classes
-from afa.utils.photo import read_photo
+from afa.files.photo import read_photo
+from afa.models.functional import present_classes
 from afa.visualization import draw_segments
 
 

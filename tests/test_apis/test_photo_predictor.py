@@ -7,9 +7,9 @@ import torch
 from toy_predict import CLASSES, PALETTE, draw_photo, write_checkpoint, write_config, write_photos
 
 from afa.apis import Wanted, inference_model, init_model, photo_predictor, predict_photos
-from afa.utils.label_png import read_label_png
-from afa.utils.photo import read_photo
-from afa.utils.photo_files import find_photos
+from afa.files.label_png import read_label_png
+from afa.files.photo import read_photo
+from afa.files.photo_search import find_photos
 from afa.visualization import draw_segments
 
 

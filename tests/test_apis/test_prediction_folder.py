@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from afa.apis.prediction_folder import PredictionFolder
-from afa.utils.label_png import read_label_png
-from afa.utils.photo import read_photo
+from afa.files.label_png import read_label_png
+from afa.files.photo import read_photo
 
 LABEL = np.array([[0, 1], [2, 255]], np.uint8)
 PICTURE = np.full((8, 8, 3), (200, 30, 30), np.uint8)

@@ -7,7 +7,7 @@ from mmseg.structures import SegDataSample
 from toy_afa import make_afa, make_inputs
 
 from afa.apis.result_crf import add_crf, keeping_logits
-from afa.utils.crf import crf_of_logits
+from afa.files.crf import crf_of_logits
 
 pytest.importorskip("pydensecrf")
 

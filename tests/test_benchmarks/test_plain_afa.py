@@ -5,9 +5,15 @@ import torch
 from toy_afa import make_afa, make_inputs, make_samples, total
 
 from afa.models.backbones import MiTAttn
+from afa.models.functional import (
+    affinity_label,
+    pack_present,
+    present_classes,
+    radius_mask,
+    random_walk,
+)
 from afa.models.losses.affinity_loss import affinity_loss
 from afa.models.losses.dense_energy_loss import dense_energy
-from afa.models.utils import affinity_label, pack_present, present_classes, radius_mask, random_walk
 from plain_afa import (
     last_attention,
     plain_affinity,

@@ -1,6 +1,6 @@
 import torch
 
-from afa.models.utils import pair_offsets, windowed_random_walk
+from afa.models.functional import pair_offsets, windowed_random_walk
 from plain_random_walk import plain_random_walk, plain_transition
 
 

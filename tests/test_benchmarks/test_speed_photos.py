@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from afa.utils.label_png import write_label_png
+from afa.files.label_png import write_label_png
 from speed_parts import build_setup
 from speed_photos import (
     FIELDS,

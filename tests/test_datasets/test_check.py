@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from afa.datasets.check import check_datasets
-from afa.datasets.label_png import write_label_png
+from afa.files.label_png import write_label_png
 
 CLASSES = ("background", "cat", "dog", "bus")
 MASKED = [dict(type="LoadPhoto"), dict(type="LoadAnnotations")]

@@ -7,7 +7,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from afa.datasets import OwnPhotosDataset
-from afa.datasets.label_png import bit_palette, write_label_png
+from afa.files.label_png import bit_palette, write_label_png
 from afa.utils.problems import Problems
 
 PHOTOS = ("Cat 1.JPG", "sub/Über 2.jpeg", "dog.png", "3.webp", "empty.jpg")

@@ -7,7 +7,7 @@ from afa.engine import evaluation_setup
 from afa.engine.evaluation_options import EvaluationOptions
 from afa.engine.evaluation_setup import VOC_FOLDER, apply_options
 from afa.engine.runner import build_runner
-from afa.utils.label_png import read_label_png
+from afa.files.label_png import read_label_png
 
 PAPER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 TTA_PIPELINE = [

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from afa.files.crf import dense_crf
+from afa.files.label_png import read_label_png
+from afa.files.maps import read_maps
 from afa.labels.finish import LabelJob, best_label, finish_label, merge_labels
-from afa.models.utils import merge_thresholds
-from afa.utils.crf import dense_crf
-from afa.utils.label_png import read_label_png
-from afa.utils.maps_npz import read_maps
+from afa.models.functional import merge_thresholds
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
 STILL = dict(num_iters=0)  # a CRF that changes nothing

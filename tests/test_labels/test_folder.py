@@ -7,6 +7,8 @@ import torch
 from mmengine.config import ConfigDict
 
 from afa.evaluation.threshold_sweep import write_counts
+from afa.files.label_png import write_label_png
+from afa.files.maps import write_maps
 from afa.labels.folder import (
     FeatureFolder,
     LabelFolder,
@@ -14,8 +16,6 @@ from afa.labels.folder import (
     config_digest,
     file_digest,
 )
-from afa.utils.label_png import write_label_png
-from afa.utils.maps_npz import write_maps
 
 # ---- digests ------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from toy_afa import afa_cfg, make_afa
 from afa.evaluation.confusion import confusion_matrix
 from afa.labels.finish import merge_labels
 from afa.labels.makers import NetworkMasks
-from afa.models.utils import (
+from afa.models.functional import (
     label_of_two_scores,
     labels_from_masks,
     present_classes,

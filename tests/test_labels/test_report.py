@@ -7,12 +7,12 @@ import torch
 
 from afa.evaluation.confusion import confusion_matrix
 from afa.evaluation.threshold_sweep import write_counts
+from afa.files.label_png import write_label_png
 from afa.labels.folder import LabelFolder
 from afa.labels.makers import NetworkMasks
 from afa.labels.options import PseudoLabelOptions
 from afa.labels.report import measure, report
 from afa.labels.run import LabelRun
-from afa.utils.label_png import write_label_png
 
 CLASSES = ["background", "a", "b"]
 

@@ -22,11 +22,11 @@ from toy_labels import (
 from afa.apis.inference import init_model
 from afa.datasets.shapes_generator import CLASSES, PALETTE
 from afa.engine.config import load_config
+from afa.files.label_png import read_label_png
+from afa.files.maps import read_maps
 from afa.labels import run as module
 from afa.labels.run import mean_classes
 from afa.labels.split import SplitData
-from afa.utils.label_png import read_label_png
-from afa.utils.maps_npz import read_maps
 
 IDS = [f"val_{i:05d}" for i in range(4)]
 

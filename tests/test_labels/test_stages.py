@@ -25,6 +25,10 @@ from toy_stages import (
 
 from afa.apis.inference import init_model
 from afa.engine.config import load_config
+from afa.files.crf import dense_crf
+from afa.files.label_png import read_label_png
+from afa.files.maps import read_maps, write_maps
+from afa.files.photo import read_photo
 from afa.labels.options import CRF, MapLabelOptions, PseudoLabelOptions, SubCategoryOptions
 from afa.labels.split import SplitData
 from afa.labels.stages import (
@@ -35,10 +39,6 @@ from afa.labels.stages import (
     make_random_walk_labels,
 )
 from afa.labels.sub_categories import make_sub_categories
-from afa.utils.crf import dense_crf
-from afa.utils.label_png import read_label_png
-from afa.utils.maps_npz import read_maps, write_maps
-from afa.utils.photo import read_photo
 from plain_random_walk import plain_random_walk
 
 

@@ -14,7 +14,7 @@ from afa.labels import sub_categories as module
 from afa.labels.options import SubCategoryOptions
 from afa.labels.split import SplitData
 from afa.labels.sub_categories import make_sub_categories
-from afa.models.utils.sub_categories import cluster_sub_categories
+from afa.models.functional.sub_categories import cluster_sub_categories
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import torch
 from mmengine.config import Config
 from toy_stages import write_pictures
 
+from afa.files.label_png import read_label_png, write_label_png
 from afa.pipelines import comparison_pictures as module
 from afa.pipelines.comparison import write_comparison
 from afa.pipelines.comparison_pictures import draw_pictures
 from afa.pipelines.run_summary import RunSummary
-from afa.utils.label_png import read_label_png, write_label_png
 from afa.visualization import overlay_label
 
 TRAIN, VAL = "Labels of training images", "Segmentation of validation images"

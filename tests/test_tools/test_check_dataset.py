@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from afa.datasets.label_png import write_label_png
+from afa.files.label_png import write_label_png
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import sys
 import pytest
 from toy_labels import write_toy, write_toy_data
 
-from afa.utils.label_png import read_label_png
+from afa.files.label_png import read_label_png
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from PIL import Image
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
 from afa.engine.checkpoints.carried_config import plain_config
-from afa.utils import crf
-from afa.utils.label_png import bit_palette
+from afa.files import crf
+from afa.files.label_png import bit_palette
 
 VOC_CLASSES = ("background", "aeroplane", "bicycle", "bird")
 VOC_MINI = Path(__file__).resolve().parents[3] / "shared/data/voc12-mini"

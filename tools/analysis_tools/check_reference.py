@@ -102,7 +102,7 @@ def step_rows(values: Reference, model: Any) -> Iterator[Row]:
     import torch
     import torch.nn.functional as F
 
-    from afa.models.utils import affinity_label, ignore_outside, stacked_masks
+    from afa.models.functional import affinity_label, ignore_outside, stacked_masks
 
     cfg, preprocessor = model.train_cfg, model.data_preprocessor
     rgb = torch.from_numpy(values["images_rgb"]).permute(0, 3, 1, 2).float()

@@ -76,7 +76,7 @@ def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
     """
     import torch
 
-    from afa.utils.files import write_bytes
+    from afa.files.whole_file import write_bytes
     from speed_measure import machine_limits
     from speed_table import benchmark_table, row_text
 
@@ -103,8 +103,8 @@ def _begin(options: BenchmarkOptions) -> dict[str, Any]:
     """Read what an earlier run on this machine has left, or begin anew."""
     import torch
 
+    from afa.files.whole_file import read_json
     from afa.utils.environment import collect_versions
-    from afa.utils.files import read_json
 
     here: dict[str, Any] = dict(
         machine=_machine(options.device),
@@ -175,7 +175,7 @@ def _measure(
 def _write(options: BenchmarkOptions, result: dict[str, Any]) -> None:
     if options.json is None:
         return
-    from afa.utils.files import write_bytes, write_json
+    from afa.files.whole_file import write_bytes, write_json
     from speed_table import scaling_plot
 
     path = Path(options.json)

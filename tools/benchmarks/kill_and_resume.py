@@ -28,8 +28,8 @@ def main() -> None:
     args = parse_args()
 
     from afa.engine.config import load_config
+    from afa.files.whole_file import write_json
     from afa.utils.environment import collect_versions
-    from afa.utils.files import write_json
     from killed_training import kill_and_resume
 
     results = {}

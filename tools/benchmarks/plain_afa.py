@@ -20,7 +20,7 @@ from mmseg.models.decode_heads import SegformerHead
 from torch import Tensor
 
 from afa.models.backbones.mit_layers import drop_path, tokens_to_map
-from afa.models.utils import resize_images, resize_maps
+from afa.models.functional import resize_images, resize_maps
 from plain_par import plain_par
 
 

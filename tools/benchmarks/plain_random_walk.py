@@ -7,7 +7,7 @@ maps, h w token grid, N = h * w, P offsets (dy, dx) of one half of the window.
 import torch
 from torch import Tensor
 
-from afa.models.utils.pair_affinity import Offsets
+from afa.models.functional.pair_affinity import Offsets
 
 
 def plain_transition(affinity: Tensor, offsets: Offsets, beta: float) -> Tensor:

@@ -61,7 +61,7 @@ def propagation_rows(runner: Any) -> dict[str, float]:
 
 def _labels(model: Any, image: Any, gt_label: Any, truth: Any) -> Iterator[tuple[str, Any]]:
     """Give the labels (1, H, W) of one image by the name of what the masks went through."""
-    from afa.models.utils import (
+    from afa.models.functional import (
         RandomWalk,
         SoftMaps,
         affinity_label,

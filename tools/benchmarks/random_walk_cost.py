@@ -55,8 +55,8 @@ def measure_random_walk(
     """
     import torch
 
-    from afa.models.utils.pair_affinity import pair_affinity, pair_distances, pair_offsets
-    from afa.models.utils.transition import windowed_random_walk
+    from afa.models.functional.pair_affinity import pair_affinity, pair_distances, pair_offsets
+    from afa.models.functional.transition import windowed_random_walk
 
     generator = torch.Generator().manual_seed(seed)
     offsets = pair_offsets(radius)

@@ -23,10 +23,14 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from afa.engine.compile_parts import compile_parts
+from afa.models.functional import affinity_label, present_classes, windowed_random_walk
+from afa.models.functional.pair_affinity import pair_affinity, pair_distances, pair_offsets
+from afa.models.functional.transition import (
+    chebyshev_weights,
+    sparse_transition,
+    transition_weights,
+)
 from afa.models.refiners import PAR
-from afa.models.utils import affinity_label, present_classes, windowed_random_walk
-from afa.models.utils.pair_affinity import pair_affinity, pair_distances, pair_offsets
-from afa.models.utils.transition import chebyshev_weights, sparse_transition, transition_weights
 from plain_afa import (
     plain_affinity_label,
     plain_affinity_loss,

@@ -19,11 +19,11 @@ from mmseg.registry import DATASETS, METRICS
 from mmseg.structures import SegDataSample
 
 from afa.engine.config import load_config
-from afa.models.utils import resize_maps, scale_size
-from afa.models.utils.possible_labels import possible_labels
-from afa.utils.crf import check_crf, crf_of_logits
+from afa.files.crf import check_crf, crf_of_logits
+from afa.files.photo import read_photo
+from afa.models.functional import resize_maps, scale_size
+from afa.models.functional.possible_labels import possible_labels
 from afa.utils.ordered_pool import OrderedPool
-from afa.utils.photo import read_photo
 from plain_afa import (
     plain_cams,
     plain_encode,

@@ -14,8 +14,8 @@ import torch
 import torch.multiprocessing as mp
 from torch import distributed as dist
 
-from afa.models.utils import present_classes
-from afa.utils.files import read_json, write_json
+from afa.files.whole_file import read_json, write_json
+from afa.models.functional import present_classes
 from plain_afa import train_step
 from speed_measure import peak_memory, spread, take_turns
 from speed_options import BenchmarkOptions

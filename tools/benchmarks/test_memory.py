@@ -75,8 +75,8 @@ def run_memory_test(
     """
     from afa.apis.summary import device_name
     from afa.datasets.shapes_writer import write_shapes
+    from afa.files.whole_file import write_bytes, write_json
     from afa.utils.environment import collect_versions
-    from afa.utils.files import write_bytes, write_json
     from process_memory import MemorySample, memory_plot
 
     work = Path(work_dir)

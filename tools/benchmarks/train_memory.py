@@ -66,8 +66,8 @@ def run_train_memory(
     """
     from afa.apis.summary import device_name
     from afa.datasets.shapes_writer import write_shapes
+    from afa.files.whole_file import write_bytes, write_json
     from afa.utils.environment import collect_versions
-    from afa.utils.files import write_bytes, write_json
     from process_memory import growth, memory_plot, run_measured
 
     if not 1 <= num_vals <= num_iters:

@@ -18,8 +18,7 @@ from afa.datasets.prepare.coco14_instances import CocoImage, CocoInstances
 from afa.datasets.prepare.coco14_record import read_record, split_settings, write_record
 from afa.datasets.prepare.coco14_report import SplitReport
 from afa.datasets.split_file import read_split, write_split
-from afa.utils.coco_image import ImageResult, prepare_image
-from afa.utils.coco_mask import CROWDS
+from afa.files.coco_mask import CROWDS, ImageResult, prepare_image
 from afa.utils.ordered_pool import OrderedPool
 
 SPLITS = ("train", "val")

@@ -14,7 +14,7 @@ import numpy as np
 
 from afa.datasets.prepare.json_arrays import iter_array_items
 from afa.datasets.split_file import check_ids
-from afa.utils.coco_mask import Region
+from afa.files.coco_mask import Region
 
 _MAX_SIDE = 65535  # pixels, of JPEG
 _MAX_ID = 2**53  # what every JSON reader keeps exactly

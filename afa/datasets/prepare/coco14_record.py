@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from afa.utils.files import read_json, write_json
+from afa.files.whole_file import read_json, write_json
 
 RECORD_FILE = "coco14.json"
 _VERSION = 1  # raise when the same annotations give other pixels

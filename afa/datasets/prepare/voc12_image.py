@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from afa.datasets.image_labels import labels_from_xml
-from afa.datasets.label_png import read_label_png, write_label_png
 from afa.datasets.prepare.sbd import read_sbd_mask
 from afa.datasets.prepare.voc12_sources import VOC12Sources
 from afa.datasets.voc import VOC12Dataset
+from afa.files.label_png import read_label_png, write_label_png
 
 CLASSES: tuple[str, ...] = VOC12Dataset.METAINFO["classes"]
 IGNORE = 255

@@ -6,7 +6,7 @@ from afa.datasets.transforms.load_photo import LoadPhoto
 from afa.datasets.transforms.random_crop_pad import RandomCropPad
 from afa.datasets.transforms.random_scale import RandomScale
 from afa.datasets.transforms.resize_to_fit import ResizeToFit
-from afa.utils.photo import read_photo
+from afa.files.photo import read_photo
 
 __all__ = [
     "LoadOptionalMask",

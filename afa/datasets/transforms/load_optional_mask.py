@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from afa.datasets.label_png import read_label_png
+from afa.files.label_png import read_label_png
 
 
 @TRANSFORMS.register_module()

@@ -6,7 +6,7 @@ import mmengine.fileio as fileio
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from afa.utils.photo import MAX_PIXELS, decode_reduced, read_photo_bytes
+from afa.files.photo import MAX_PIXELS, decode_reduced, read_photo_bytes
 
 
 @TRANSFORMS.register_module()

@@ -7,7 +7,7 @@ from mmseg.datasets.transforms import Resize
 from mmseg.registry import TRANSFORMS
 
 from afa.datasets.transforms.mask_size import check_mask_sizes
-from afa.utils.photo import fit_ratio
+from afa.files.photo import fit_ratio
 
 
 @TRANSFORMS.register_module()

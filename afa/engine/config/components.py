@@ -27,7 +27,7 @@ from mmseg.registry import (
 )
 from torch.utils.data import DataLoader
 
-from afa.utils.value_types import wrong_arguments
+from afa.utils.settings import wrong_arguments
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 

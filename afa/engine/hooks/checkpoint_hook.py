@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from afa.engine.checkpoints.carried_config import plain_config
+from afa.files.whole_file import write_text
 from afa.utils.environment import collect_versions
-from afa.utils.files import write_text
 
 _PART = ".{}.{}.part"  # name, process
 

@@ -14,8 +14,8 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from afa.models.utils import resize_images
-from afa.utils.state import evaluating, keep_random_state
+from afa.models.functional import resize_images
+from afa.utils.evaluating import evaluating, keep_random_state
 from afa.visualization import (
     grid,
     heatmap,

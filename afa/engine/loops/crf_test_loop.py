@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from afa.datasets.transforms import LoadPhoto
+from afa.files.crf import LABEL_THR, MAX_SIDE, check_crf, crf_of_logits, crf_photo
+from afa.models.functional.possible_labels import possible_labels
 from afa.models.segmentors.write_result import label_map
-from afa.models.utils.possible_labels import possible_labels
-from afa.utils.crf import LABEL_THR, MAX_SIDE, check_crf, crf_of_logits, crf_photo
 from afa.utils.ordered_pool import OrderedPool
 
 MAX_PIXELS = 2**26  # of the photos under way, that huge ones do not fill the memory

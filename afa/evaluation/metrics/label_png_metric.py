@@ -13,9 +13,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmseg.registry import METRICS
 
-from afa.utils.files import safe_join, write_bytes
+from afa.files.label_png import write_label_png
+from afa.files.whole_file import safe_join, write_bytes
 from afa.utils.first_process import first_process
-from afa.utils.label_png import write_label_png
 
 
 @METRICS.register_module()

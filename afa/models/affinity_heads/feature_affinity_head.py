@@ -15,7 +15,12 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from afa.models.utils.pair_affinity import DISTANCES, pair_affinity, pair_distances, pair_offsets
+from afa.models.functional.pair_affinity import (
+    DISTANCES,
+    pair_affinity,
+    pair_distances,
+    pair_offsets,
+)
 
 
 @MODELS.register_module()

@@ -7,7 +7,7 @@ linear in the affinity, not a logarithm. As in the AFA program, both counts are 
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from afa.models.utils import global_mean
+from afa.models.functional import global_mean
 
 
 def affinity_loss(affinity: Tensor, aff_label: Tensor) -> Tensor:

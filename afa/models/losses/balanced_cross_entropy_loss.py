@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from afa.models.utils import global_mean
+from afa.models.functional import global_mean
 
 
 @MODELS.register_module()

@@ -25,7 +25,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from afa.models.utils import scale_size
+from afa.models.functional import scale_size
 
 # Splatting and slicing by tents already blur. These taps (neighbour, centre, neighbour) are the
 # least squares fit of tent * taps * tent to exp(-d^2 / 2), d in cells, over all places inside a

@@ -11,8 +11,8 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from afa.models.utils import global_mean
-from afa.models.utils.pair_affinity import PAIR_BACKGROUND, PAIR_FOREGROUND, PAIR_NEGATIVE
+from afa.models.functional import global_mean
+from afa.models.functional.pair_affinity import PAIR_BACKGROUND, PAIR_FOREGROUND, PAIR_NEGATIVE
 
 
 def pair_affinity_loss(distances: Tensor, label: Tensor, eps: float = 1e-5) -> Tensor:

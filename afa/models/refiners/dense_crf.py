@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from mmseg.registry import MODELS
 
-from afa.utils.crf import dense_crf
+from afa.files.crf import dense_crf
 
 
 @MODELS.register_module()

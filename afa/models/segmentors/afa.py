@@ -19,10 +19,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg, from_cfg
-from afa.models.segmentors.soft_maps_mixin import SoftMapsMixin
-from afa.models.segmentors.write_result import write_result
-from afa.models.utils import (
+from afa.models.functional import (
     RandomWalk,
     SoftMaps,
     affinity_label,
@@ -35,6 +32,9 @@ from afa.models.utils import (
     scale_size,
     stacked_masks,
 )
+from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg, from_cfg
+from afa.models.segmentors.soft_maps_mixin import SoftMapsMixin
+from afa.models.segmentors.write_result import write_result
 
 PHASES = ("cls", "pseudo", "propagated")
 Attention: TypeAlias = Tensor | tuple[Tensor, Tensor]  # logits, or queries and keys

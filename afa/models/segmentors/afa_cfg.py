@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
 from afa.models.segmentors.write_result import SEG_LOGITS
-from afa.utils.value_types import wrong_type
+from afa.utils.settings import wrong_type
 
 PROPAGATIONS = (None, "attention", "affinity")
 AFF_LABELS = ("pseudo", "propagated")

@@ -13,8 +13,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from afa.models.utils.pair_affinity import pair_label
-from afa.models.utils.transition import windowed_random_walk
+from afa.models.functional.pair_affinity import pair_label
+from afa.models.functional.transition import windowed_random_walk
 
 
 @MODELS.register_module()

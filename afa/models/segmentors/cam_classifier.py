@@ -15,11 +15,11 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from afa.models.functional.cam import MIRRORS, multi_scale_cams
 from afa.models.segmentors.afa_cfg import from_cfg
 from afa.models.segmentors.cam_classifier_cfg import CAMClassifierTestCfg
 from afa.models.segmentors.soft_maps_mixin import SoftMapsMixin
-from afa.models.utils.cam import MIRRORS, multi_scale_cams
-from afa.utils.state import evaluating
+from afa.utils.evaluating import evaluating
 
 
 @MODELS.register_module()

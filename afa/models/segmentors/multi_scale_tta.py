@@ -19,8 +19,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from afa.models.functional import resize_images, scale_size
 from afa.models.segmentors.write_result import SEG_LOGITS, write_result
-from afa.models.utils import resize_images, scale_size
 
 MERGES = ("max", "mean")
 

@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from afa.models.utils import (
+from afa.models.functional import (
     KINDS,
     RandomWalk,
     Refinement,

@@ -13,7 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from afa.models.utils.strips import cut_padding, resize_strips
+from afa.models.functional.strips import cut_padding, resize_strips
 
 SEG_LOGITS = (None, "head", "full")
 

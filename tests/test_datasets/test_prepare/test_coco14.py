@@ -16,7 +16,7 @@ from afa.datasets.image_labels import load_image_labels
 from afa.datasets.prepare import coco14
 from afa.datasets.prepare.coco14 import prepare_coco14
 from afa.datasets.split_file import read_split
-from afa.utils.label_png import read_label_png
+from afa.files.label_png import read_label_png
 
 REPO = Path(__file__).resolve().parents[3]
 MINI = REPO.parent / "shared" / "data" / "coco14-mini"

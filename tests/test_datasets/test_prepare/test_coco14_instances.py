@@ -6,7 +6,7 @@ from toy_coco import CATEGORIES, NAMES, content, write_annotations
 
 from afa.datasets.coco14 import CLASSES
 from afa.datasets.prepare.coco14_instances import CocoInstances
-from afa.utils.coco_mask import Region
+from afa.files.coco_mask import Region
 
 
 def read(tmp_path, made: dict, split: str = "train") -> CocoInstances:

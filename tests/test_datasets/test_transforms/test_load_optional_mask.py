@@ -4,7 +4,7 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from afa.datasets import LoadOptionalMask
-from afa.datasets.label_png import write_label_png
+from afa.files.label_png import write_label_png
 
 MASK = np.array([[0, 1, 2], [255, 0, 2]], np.uint8)
 

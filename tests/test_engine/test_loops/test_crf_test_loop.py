@@ -14,8 +14,8 @@ from afa.datasets import LoadPhoto
 from afa.engine.evaluation_options import EvaluationOptions
 from afa.engine.loops import crf_test_loop
 from afa.engine.runner import build_runner
-from afa.utils import crf
-from afa.utils.crf import dense_crf
+from afa.files import crf
+from afa.files.crf import dense_crf
 
 CRF = dict(num_iters=3, bi_rgb_std=20, label_thr=0.0)
 

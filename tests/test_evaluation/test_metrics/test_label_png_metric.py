@@ -7,7 +7,7 @@ from PIL import Image
 
 from afa.evaluation.metrics import LabelPNGMetric
 from afa.evaluation.metrics import label_png_metric as module
-from afa.utils.label_png import bit_palette, read_label_png
+from afa.files.label_png import bit_palette, read_label_png
 
 FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 

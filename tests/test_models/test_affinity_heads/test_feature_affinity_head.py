@@ -4,8 +4,8 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from afa.models.affinity_heads import FeatureAffinityHead
-from afa.models.utils import pair_affinity, pair_offsets
-from afa.models.utils.pair_affinity import pairs_inside
+from afa.models.functional import pair_affinity, pair_offsets
+from afa.models.functional.pair_affinity import pairs_inside
 
 
 def _feats(batch=2):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+from afa.models.functional.pair_affinity import PAIR_BACKGROUND, PAIR_FOREGROUND, PAIR_NEGATIVE
 from afa.models.losses import PairAffinityLoss, pair_affinity_loss
-from afa.models.utils.pair_affinity import PAIR_BACKGROUND, PAIR_FOREGROUND, PAIR_NEGATIVE
 
 KINDS = (PAIR_BACKGROUND, PAIR_FOREGROUND, PAIR_NEGATIVE)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from mmseg.registry import MODELS
 
+from afa.files.crf import dense_crf
 from afa.models.refiners import DenseCRF
-from afa.utils.crf import dense_crf
 
 AFA_TEST = dict(num_iters=10, pos_xy_std=3, pos_weight=3, bi_xy_std=64, bi_rgb_std=5, bi_weight=4)
 

@@ -18,7 +18,7 @@ from toy_afa import (
 )
 
 from afa.models import AFA
-from afa.models.utils import (
+from afa.models.functional import (
     affinity_label,
     labels_from_masks,
     merge_thresholds,
@@ -95,7 +95,7 @@ def test_a_phase_computes_only_what_it_needs(monkeypatch, phase):
         _count(monkeypatch, model.decode_head, "forward"),
         _count(monkeypatch, model.affinity_head, "forward"),
         _count(monkeypatch, model.refiner, "weights"),
-        _count(monkeypatch, sys.modules["afa.models.utils.random_walk"], "random_walk"),
+        _count(monkeypatch, sys.modules["afa.models.functional.random_walk"], "random_walk"),
     ]
     losses = model(make_inputs(), make_samples(LABELS), mode="loss")
     assert tuple(mock.call_count for mock in mocks) == CALLS[phase]

@@ -18,8 +18,8 @@ from torch import nn
 from afa.engine.dist import init_dist
 from afa.engine.model_wrappers import AFADistributedDataParallel
 from afa.models import AffinityNet
+from afa.models.functional import pair_label
 from afa.models.losses import pair_affinity_loss
-from afa.models.utils import pair_label
 from plain_random_walk import plain_random_walk
 
 

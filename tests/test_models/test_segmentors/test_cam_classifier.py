@@ -7,8 +7,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from toy_afa import batch_norms, gradients, make_afa, make_inputs, make_samples
 
+from afa.models.functional import present_classes, refined_label, soft_masks
 from afa.models.segmentors import CAMClassifier
-from afa.models.utils import present_classes, refined_label, soft_masks
 
 LABELS = [[1, 0, 1], [0, 1, 0]]
 BACKBONES = dict(

@@ -4,8 +4,8 @@ import pytest
 import torch
 from toy_afa import make_afa, make_inputs, make_samples
 
+from afa.models.functional import present_classes, refined_label, resize_maps, soft_masks
 from afa.models.segmentors.soft_maps_mixin import PRED_FIELDS
-from afa.models.utils import present_classes, refined_label, resize_maps, soft_masks
 
 LABELS = [[1, 0, 1], [0, 1, 0]]
 

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 
+from afa.models.functional import strips
 from afa.models.segmentors import write_result as module
 from afa.models.segmentors.write_result import label_map, write_result
-from afa.models.utils import strips
 
 METAS = [
     dict(ori_shape=(20, 31)),

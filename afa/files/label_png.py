@@ -1,0 +1,131 @@
+"""Label maps as indexed PNG: one byte per pixel, and colours for the eye."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from afa.files.whole_file import write_bytes
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_GREY, _PALETTE = 0, 3  # PNG's colour types with one channel and no alpha
+_COLOR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+
+
+def bit_palette(num_classes: int) -> list[list[int]]:
+    """Return VOC's colour map: the bits of the label, spread over red, green and blue.
+
+    Args:
+        num_classes: Number of colours, at most 256.
+
+    Returns:
+        RGB colours 0..255; the first is black.
+    """
+    palette = []
+    for label in range(num_classes):
+        color = [0, 0, 0]
+        for bit in range(8):
+            color[bit % 3] |= ((label >> bit) & 1) << (7 - bit // 3)
+        palette.append(color)
+    return palette
+
+
+def write_label_png(
+    path: str | Path, label: np.ndarray, palette: Sequence[Sequence[int]] | None = None
+) -> None:
+    """Write a label map as indexed PNG; the file is there whole or not at all.
+
+    Args:
+        path: The file; its folder must be there.
+        label: (H, W) uint8.
+        palette: RGB colours 0..255 of the first labels; the others get VOC's colours.
+
+    Raises:
+        ValueError: If the label map has another shape or type, or there are more than 256 colours.
+        OSError: If the file cannot be written.
+    """
+    if label.ndim != 2 or label.dtype != np.uint8 or label.size == 0:
+        raise ValueError(
+            f"A label map must be (H, W) uint8, got {label.shape} {label.dtype} for '{path}'."
+        )
+    colors = list(palette or ())
+    if len(colors) > 256:
+        raise ValueError(f"An indexed PNG has at most 256 colours, got {len(colors)}.")
+    colors += bit_palette(256)[len(colors) :]
+    image = Image.fromarray(label)
+    image.putpalette([int(value) for color in colors for value in color])
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def read_label_png(path: str | Path) -> np.ndarray:
+    """Read a label map from an indexed PNG, or an 8-bit grey one.
+
+    Args:
+        path: The file.
+
+    Returns:
+        (H, W) uint8: the values as stored, not their colours.
+
+    Raises:
+        ValueError: If the file is missing, broken, or holds colours where labels belong.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"Label map '{path}' cannot be read ({error.strerror}).") from error
+    _check_header(data, path)
+    try:
+        with warnings.catch_warnings():
+            # Large photos have large masks; a file of one channel is no decompression bomb yet.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data)) as image:
+                return np.array(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"Label map '{path}' is broken ({error}): replace it.") from error
+
+
+def is_whole_label_png(
+    path: str | Path, height: int | None = None, width: int | None = None
+) -> bool:
+    """Tell whether a label map is there, of this size and not cut off, without decoding it.
+
+    Args:
+        path: The file.
+        height: Its rows; None for any number.
+        width: Its columns; None for any number.
+
+    Returns:
+        False too if the file is missing, no PNG, or holds colours where labels belong.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            header = file.read(33)
+            file.seek(-len(_PNG_END), os.SEEK_END)
+            end = file.read()
+        _check_header(header, path)
+    except (OSError, ValueError):
+        return False
+    rows, columns = (int.from_bytes(header[start : start + 4], "big") for start in (20, 16))
+    return end == _PNG_END and height in (None, rows) and width in (None, columns)
+
+
+def _check_header(data: bytes, path: str | Path) -> None:
+    """Refuse what is not a PNG of labels: Pillow would stretch or mix its values silently."""
+    if not data.startswith(_PNG_MAGIC) or len(data) < 33:
+        raise ValueError(f"Label map '{path}' is no PNG file: replace it.")
+    depth, color_type = data[24], data[25]
+    if color_type != _PALETTE and (color_type, depth) != (_GREY, 8):
+        kind = f"{depth}-bit {_COLOR_TYPES.get(color_type, 'unknown')}"
+        raise ValueError(
+            f"Label map '{path}' must be an indexed or 8-bit grey PNG whose values are labels, "
+            f"got {kind}: take the masks before they were coloured, or convert colours to labels."
+        )
