@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="checkpoint file (.pth)")
     add = parser.add_argument
     add("--split", required=True, help="train, val, test, or a file with one image id per line")
-    add("--kind", required=True, metavar="KIND", help="cam, par, affinity or seg")
+    add("--kind", required=True, metavar="KIND", help="cam, par, propagated or seg")
     add("--out", metavar="DIR", help="folder (default: WORK_DIR/pseudo_labels_KIND_SPLIT)")
     add("--bkg-thr", type=float, metavar="X", help="background score (model.test_cfg.bkg_thr)")
     add(

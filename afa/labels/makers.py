@@ -147,7 +147,7 @@ class MaskMaker(ABC):
 class NetworkMasks(MaskMaker):
     """Make masks with any segmentor that has what the kind needs.
 
-    Kinds ``'cam'``, ``'par'`` and ``'affinity'`` need ``map_kinds`` and ``map_maker(inputs,
+    Kinds ``'cam'``, ``'par'`` and ``'propagated'`` need ``map_kinds`` and ``map_maker(inputs,
     class_idx, kinds)``, which :class:`SoftMapsMixin` gives; kind ``'seg'`` needs mmseg's
     ``decode_head`` and ``encode_decode``; predicted classes need a ``predict`` that writes
     ``pred_label``, and ``test_cfg.cls_thr``.

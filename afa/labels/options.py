@@ -90,8 +90,8 @@ class LabelOptions(StageOptions):
 class PseudoLabelOptions(LabelOptions):
     """What labels from a network are asked, besides :class:`LabelOptions`.
 
-    ``kind`` is ``'cam'``, ``'par'``, ``'affinity'`` or ``'seg'``; ``sweep`` is first, last and step
-    of the background scores, empty for 0.05 to 0.95 in steps of 0.05.
+    ``kind`` is ``'cam'``, ``'par'``, ``'propagated'`` or ``'seg'``; ``sweep`` is first, last and
+    step of the background scores, empty for 0.05 to 0.95 in steps of 0.05.
 
     Args:
         bkg_thr: background score; None for ``model.test_cfg.bkg_thr``.
@@ -111,7 +111,10 @@ class PseudoLabelOptions(LabelOptions):
     def __post_init__(self) -> None:
         """Check every option."""
         if self.kind not in ALL_KINDS:
-            raise ValueError(f"--kind must be one of {', '.join(ALL_KINDS)}, got '{self.kind}'.")
+            now = " ('affinity' is called 'propagated' now)" if self.kind == "affinity" else ""
+            raise ValueError(
+                f"--kind must be one of {', '.join(ALL_KINDS)}, got '{self.kind}'{now}."
+            )
         if self.kind == SEG:
             self._check_seg()
         elif self.restrict:

@@ -8,7 +8,7 @@ stages = [
         tool="pseudo_labels.py",
         config=_config,
         checkpoint="{train.checkpoint}",
-        args=["--split", "train", "--kind", "affinity", "--evaluate"],
+        args=["--split", "train", "--kind", "propagated", "--evaluate"],
     ),
     dict(name="test", tool="test.py", config=_config, checkpoint="{train.checkpoint}"),
     dict(

@@ -50,7 +50,7 @@ def _label(maps):
 
 
 @pytest.mark.parametrize(
-    ("kind", "field"), [("cam", "pred_cam"), ("par", "pred_par"), ("affinity", "pred_propagated")]
+    ("kind", "field"), [("cam", "pred_cam"), ("par", "pred_par"), ("propagated", "pred_propagated")]
 )
 @pytest.mark.parametrize("source", ["image", "predicted"])
 def test_label_maps_are_those_of_predict(model, kind, field, source):
@@ -97,17 +97,17 @@ def test_two_scores_give_the_label_of_the_training(model):
 def test_the_sweep_against_a_loop_over_scores(model):
     truth = np.random.choice([0, 1, 3, 255], SIZE).astype(np.uint8)
     scores = [round(0.1 * i, 1) for i in range(1, 9)]  # more than go through PAR at a time
-    maps = NetworkMasks(model, "affinity", [0.4])(_packed(), LABEL)
+    maps = NetworkMasks(model, "propagated", [0.4])(_packed(), LABEL)
     counts = maps.sweep_counts(scores, truth, 4)
     assert counts.shape == (8, 4, 5)
     for i, score in enumerate(scores):
-        label = _label(NetworkMasks(model, "affinity", [score])(_packed(), LABEL))
+        label = _label(NetworkMasks(model, "propagated", [score])(_packed(), LABEL))
         assert torch.equal(counts[i], confusion_matrix(label, torch.from_numpy(truth), 4)), score
     assert len({tuple(one.flatten().tolist()) for one in counts}) > 3
 
 
 def test_shares_sum_to_one_and_keep_the_best_label(model):
-    for kind, source in (("par", "image"), ("affinity", "image"), ("seg", "all")):
+    for kind, source in (("par", "image"), ("propagated", "image"), ("seg", "all")):
         maps = NetworkMasks(model, kind, [] if kind == "seg" else [0.4], source)(_packed(), LABEL)
         found = maps.shares()
         assert found.shape[0] == len(maps.labels)
@@ -124,7 +124,7 @@ def test_cams_come_along_with_their_kind(model):
 
 
 def test_an_image_without_classes_is_background(model):
-    for kind in ("cam", "par", "affinity"):
+    for kind in ("cam", "par", "propagated"):
         maps = NetworkMasks(model, kind, [0.4])(_packed(), np.zeros(3, np.float32))
         assert maps.labels == [0] and not _label(maps).any()
 
@@ -140,7 +140,7 @@ def test_padding_of_the_preprocessor_has_no_part_in_it(model):
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        (("cams", [0.4]), "--kind must be one of cam, par, affinity, seg"),
+        (("cams", [0.4]), "--kind must be one of cam, par, propagated, seg"),
         (("cam", [0.4], "all"), "--kind cam needs to know which classes"),
     ],
 )
@@ -151,8 +151,8 @@ def test_wrong_arguments_are_said(model, args, text):
 
 def test_what_a_model_cannot_make_is_said():
     plain = make_afa(train_cfg__propagation=None, refiner=None).eval()
-    with pytest.raises(ValueError, match=r"\(AFA\) makes no 'affinity' labels: .*cam or seg"):
-        NetworkMasks(plain, "affinity", [0.4])
+    with pytest.raises(ValueError, match=r"\(AFA\) makes no 'propagated' labels: .*cam or seg"):
+        NetworkMasks(plain, "propagated", [0.4])
     with pytest.raises(ValueError, match="it has neither CAMs nor a head"):
         NetworkMasks(torch.nn.Linear(1, 1), "cam", [0.4])
     del plain.cls_head

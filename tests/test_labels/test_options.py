@@ -17,7 +17,8 @@ def test_scores_of_the_sweep():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        (dict(kind="cams"), "--kind must be one of cam, par, affinity, seg, got 'cams'"),
+        (dict(kind="cams"), "--kind must be one of cam, par, propagated, seg, got 'cams'"),
+        (dict(kind="affinity"), r"got 'affinity' \('affinity' is called 'propagated' now\)"),
         (dict(restrict=True), "--restrict is for --kind seg"),
         (dict(bkg_thr=0.4, ignore_thr=()), "give only one"),
         (dict(ignore_thr=(0.4,)), "takes a HIGH and a LOW background score, .* got 1 value"),

@@ -54,7 +54,7 @@ def _label(out, img_id):
 
 
 @pytest.mark.parametrize(
-    ("kind", "field"), [("cam", "pred_cam"), ("par", "pred_par"), ("affinity", "pred_propagated")]
+    ("kind", "field"), [("cam", "pred_cam"), ("par", "pred_par"), ("propagated", "pred_propagated")]
 )
 def test_labels_are_those_of_the_evaluation_in_training(toy, tmp_path, kind, field):
     make_toy_labels(toy, tmp_path, kind=kind)
@@ -178,11 +178,11 @@ def test_figures_against_a_loop_over_the_pixels(toy, tmp_path):
 
 
 def test_the_sweep_gives_what_labels_at_each_score_would(toy, tmp_path, capsys):
-    made = make_toy_labels(toy, tmp_path / "a", kind="affinity", sweep=(0.3, 0.5, 0.1))
+    made = make_toy_labels(toy, tmp_path / "a", kind="propagated", sweep=(0.3, 0.5, 0.1))
     rows = made["sweep"]["rows"]
     assert [row["bkg_thr"] for row in rows] == [0.3, 0.4, 0.5]
     assert rows[1]["mIoU"] == made["figures"]["mIoU"]  # 0.4 is the score of the labels
-    other = make_toy_labels(toy, tmp_path / "b", kind="affinity", bkg_thr=0.3, evaluate=True)
+    other = make_toy_labels(toy, tmp_path / "b", kind="propagated", bkg_thr=0.3, evaluate=True)
     assert rows[0]["mIoU"] == other["figures"]["mIoU"] != rows[1]["mIoU"]
     assert made["sweep"]["best"] in rows
     assert "<- best" in capsys.readouterr().out

@@ -40,7 +40,7 @@ def test_labels_figures_and_plot_from_the_command_line(run, toy, tmp_path, capsy
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        (["--kind", "cams"], "--kind must be one of cam, par, affinity, seg"),
+        (["--kind", "cams"], "--kind must be one of cam, par, propagated, seg"),
         (["--kind", "cam", "--split", "nowhere.txt"], "'nowhere.txt', which is no file"),
         (["--kind", "cam", "--ignore-thr", "0.5"], "HIGH and a LOW"),
         (["--kind", "cam", "--device", "tpu"], "device"),

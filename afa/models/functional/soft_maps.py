@@ -14,7 +14,7 @@ from afa.models.functional.cam import resize_maps
 from afa.models.functional.pseudo_label import stacked_masks
 from afa.models.functional.random_walk import RandomWalk
 
-KINDS = ("cam", "par", "affinity")
+KINDS = ("cam", "par", "propagated")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class SoftMaps:
         Returns:
             (B, T * (1 + M), H, W), not refined.
         """
-        assert self.walk is not None, "the kind 'affinity' has been checked"
+        assert self.walk is not None, "the kind 'propagated' has been checked"
         tokens = stacked_masks(self.cams, self.class_idx, bkg_scores, self.walk.grid)
         return resize_maps(self.walk(tokens), self.cams.shape[2:])
 
@@ -81,7 +81,7 @@ class SoftMaps:
 
         Args:
             kind: ``'cam'``, the softmax over background score and CAMs; ``'par'``, at the size of
-                the refiner and refined; ``'affinity'``, walked and, where there is a refiner,
+                the refiner and refined; ``'propagated'``, walked and, where there is a refiner,
                 refined.
             bkg_scores: T background scores in 0..1.
 
@@ -94,10 +94,10 @@ class SoftMaps:
         """
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got '{kind}'")
-        if dict(par=self.refine, affinity=self.walk).get(kind, self.cams) is None:
+        if dict(par=self.refine, propagated=self.walk).get(kind, self.cams) is None:
             missing = "no refiner" if kind == "par" else "no propagation"
             raise ValueError(f"this model makes no '{kind}' maps: it has {missing}")
-        if kind == "affinity":
+        if kind == "propagated":
             masks = self.walked(bkg_scores)
         else:
             size = self.refine.size if kind == "par" and self.refine is not None else None

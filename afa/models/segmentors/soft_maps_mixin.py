@@ -21,7 +21,7 @@ from afa.models.functional import (
 )
 
 # Kind of the soft masks -> field of the label map in the data sample.
-PRED_FIELDS = dict(cam="pred_cam", par="pred_par", affinity="pred_propagated")
+PRED_FIELDS = dict(cam="pred_cam", par="pred_par", propagated="pred_propagated")
 
 
 class SoftMapsMixin:
@@ -51,7 +51,7 @@ class SoftMapsMixin:
     @property
     def map_kinds(self) -> tuple[str, ...]:
         """Kinds of soft masks that this model makes, of ``KINDS``."""
-        has = dict(par=self.refiner is not None, affinity=self.has_walk)
+        has = dict(par=self.refiner is not None, propagated=self.has_walk)
         return tuple(kind for kind in KINDS if has.get(kind, True))
 
     def image_labels(self, data_samples: Sequence[SegDataSample]) -> Tensor:
@@ -102,7 +102,7 @@ class SoftMapsMixin:
         Returns:
             The maker; its ``cams`` are (B, M, H, W).
         """
-        propagate = "affinity" in kinds and "affinity" in self.map_kinds
+        propagate = "propagated" in kinds and "propagated" in self.map_kinds
         cams, walk = self._cams_and_walk(inputs, class_idx, with_walk=propagate)
         refine = self._refine(inputs) if set(kinds) - {"cam"} else None
         return SoftMaps(cams, class_idx, refine, walk)

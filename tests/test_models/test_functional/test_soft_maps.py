@@ -40,7 +40,7 @@ def test_each_score_gives_the_masks_it_gives_alone():
         for kind, expected in (
             ("cam", _masks(maker, score, (4, 8))),
             ("par", 2 * _masks(maker, score, (2, 4))),  # the softmax behind the resize
-            ("affinity", 2 * resize_maps(walked, (2, 4))),
+            ("propagated", 2 * resize_maps(walked, (2, 4))),
         ):
             masks = maker(kind, scores)
             torch.testing.assert_close(masks[:, i], expected)
@@ -50,7 +50,7 @@ def test_each_score_gives_the_masks_it_gives_alone():
 def test_a_walk_without_refiner_is_not_refined():
     maker = _maker(walk=_Flipping())
     expected = resize_maps(_masks(maker, 0.4, (3, 2)).flip(3), (4, 8))
-    assert torch.equal(maker("affinity", [0.4])[:, 0], expected)
+    assert torch.equal(maker("propagated", [0.4])[:, 0], expected)
 
 
 def test_a_disc_at_the_border_stays_where_it_is():
@@ -67,7 +67,7 @@ def test_a_disc_at_the_border_stays_where_it_is():
         return int((row > row.max() / 2).sum())
 
     assert right_edge(disc) == 24
-    assert right_edge(maker("affinity", [0.5])[0, 0, 1]) == 24
+    assert right_edge(maker("propagated", [0.5])[0, 0, 1]) == 24
     tokens = walk(soft_masks(resize_maps(maker.cams, walk.grid), maker.class_idx, 0.5))
     straight = torch.nn.functional.interpolate(
         tokens, size=(side, side), mode="bilinear", align_corners=True
@@ -84,8 +84,8 @@ def test_no_class_at_all_is_background():
     ("kind", "text"),
     [
         ("par", "no 'par' maps: it has no refiner"),
-        ("affinity", "no 'affinity' maps: it has no propagation"),
-        ("seg", "kind must be one of cam, par, affinity, got 'seg'"),
+        ("propagated", "no 'propagated' maps: it has no propagation"),
+        ("seg", "kind must be one of cam, par, propagated, got 'seg'"),
     ],
 )
 def test_a_kind_that_cannot_be_made_is_said(kind, text):

@@ -177,7 +177,7 @@ def test_soft_maps_and_their_kinds():
         torch.testing.assert_close(masks[:, t], soft_masks(cams, class_idx, score))
     assert torch.equal(model.map_maker(inputs, class_idx).cams, cams)
     with pytest.raises(ValueError, match="makes no 'affinity' maps: it has no propagation"):
-        model.soft_maps(inputs, class_idx, "affinity", [0.3])
+        model.soft_maps(inputs, class_idx, "propagated", [0.3])
     with_par = make(refiner=dict(type="PAR", num_iters=1, dilations=(1,))).eval()
     assert with_par.map_kinds == ("cam", "par")
     assert with_par.soft_maps(inputs, class_idx, "par", [0.3]).shape == (2, 1, 3, 16, 16)

@@ -21,10 +21,10 @@ def _tuned(**changes):
 @pytest.mark.parametrize(
     ("changes", "kinds"),
     [
-        (dict(), ("cam", "par", "affinity")),
-        (dict(refiner=None), ("cam", "affinity")),
+        (dict(), ("cam", "par", "propagated")),
+        (dict(refiner=None), ("cam", "propagated")),
         (dict(train_cfg__propagation=None), ("cam", "par")),
-        (dict(train_cfg__propagation="attention", refiner=None), ("cam", "affinity")),
+        (dict(train_cfg__propagation="attention", refiner=None), ("cam", "propagated")),
     ],
 )
 def test_kinds_are_those_the_model_can_make(changes, kinds):
@@ -51,7 +51,7 @@ def test_soft_maps_are_those_of_the_pieces():
     for kind, expected in (
         ("cam", masks((48, 64))),
         ("par", refine(masks((24, 32)))),
-        ("affinity", refine(resize_maps(walk(masks(grid)), (48, 64)))),
+        ("propagated", refine(resize_maps(walk(masks(grid)), (48, 64)))),
     ):
         found = model.soft_maps(inputs, class_idx, kind, [0.45])[:, 0]
         torch.testing.assert_close(found, expected)
