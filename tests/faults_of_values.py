@@ -61,8 +61,8 @@ FAULTS = [
     Fault(
         "phases crossed",
         "train_afa",
-        "0 <= cls_iters <= pseudo_iters",
-        option("custom_hooks.1.cls_iters=5"),
+        "phases with the iterations that they begin at, the first at 0",
+        option("custom_hooks.1.phases.pseudo=5"),
     ),
     Fault("PAR dilations", "train_afa", "dilations", option("model.refiner.dilations=2")),
     Fault(

@@ -63,9 +63,10 @@ def test_phases_warm_up_and_length_fit_together(path):
     phases = [hook for hook in cfg.custom_hooks if hook.type == "PhaseHook"]
     assert len(phases) == (cfg.model.type == "AFA")
     for hook in phases:
-        assert hook.cls_iters < hook.pseudo_iters < cfg.train_cfg.max_iters
+        begins = [*hook.phases.values(), cfg.train_cfg.max_iters]
+        assert begins == sorted(set(begins))
         # Only the config that starts from a trained classifier has no phase for it.
-        assert (hook.cls_iters == 0) == path.stem.startswith("afa-labels")
+        assert ("cls" not in hook.phases) == path.stem.startswith("afa-labels")
     for one, other in itertools.pairwise(cfg.param_scheduler):
         assert one.end - other.begin in (0, 1)  # 1: the second begins where the first has ended
     assert cfg.param_scheduler[0].begin == 0
@@ -102,8 +103,8 @@ def test_the_rate_is_that_of_the_authors_program(name, warmup):
 @pytest.mark.parametrize(
     ("part", "published"),
     [
-        ("voc12aug", dict(max_iters=20000, cls_iters=2000, pseudo_iters=6000, num_iters=10)),
-        ("coco14", dict(max_iters=80000, cls_iters=5000, pseudo_iters=15000, num_iters=15)),
+        ("voc12aug", dict(max_iters=20000, pseudo=2000, propagated=6000, num_iters=10)),
+        ("coco14", dict(max_iters=80000, pseudo=5000, propagated=15000, num_iters=15)),
     ],
 )
 def test_numbers_of_the_paper(part, published):
@@ -115,8 +116,8 @@ def test_numbers_of_the_paper(part, published):
         assert (
             dict(
                 max_iters=cfg.train_cfg.max_iters,
-                cls_iters=phases.cls_iters,
-                pseudo_iters=phases.pseudo_iters,
+                pseudo=phases.phases.pseudo,
+                propagated=phases.phases.propagated,
                 num_iters=cfg.model.refiner.num_iters,
             )
             == published
@@ -150,8 +151,8 @@ def test_own_photos_train_and_validate_with_and_without_masks(with_masks, tmp_pa
             "default_hooks.checkpoint.save_best": "seg/mIoU" if with_masks else None,
             "train_cfg.max_iters": 3,
             "train_cfg.val_interval": 3,
-            "custom_hooks.0.cls_iters": 1,
-            "custom_hooks.0.pseudo_iters": 2,
+            "custom_hooks.0.phases.pseudo": 1,
+            "custom_hooks.0.phases.propagated": 2,
             "train_dataloader.dataset.pipeline.4.crop_size": (32, 32),
             **{
                 f"{stage}_dataloader.{k}": v

@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
         "--cfg-options",
         nargs="+",
         metavar="KEY=VALUE",
-        help="override config values, e.g. train_cfg.max_iters=30 custom_hooks.0.cls_iters=10",
+        help="override config values, e.g. train_cfg.max_iters=30 custom_hooks.0.phases.pseudo=10",
     )
     return parser.parse_args()
 

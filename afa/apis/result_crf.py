@@ -18,9 +18,8 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from afa.files.crf import LABEL_THR, MAX_SIDE, crf_of_logits, crf_photo
-from afa.models.functional.possible_labels import possible_labels
+from afa.models.functional.photo_size import label_map, possible_labels
 from afa.models.segmentors.afa_cfg import AFATestCfg
-from afa.models.segmentors.write_result import label_map
 
 
 @contextmanager

@@ -13,14 +13,12 @@ import torch
 from torch import nn
 from torch.utils._triton import has_triton
 
-# Around these stand argmax, thresholds and counts, which a compiler breaks off at.
-PARTS = ("backbone", "neck", "cls_head", "affinity_head", "decode_head", "auxiliary_head")
-
 
 def compile_parts(model: nn.Module, options: bool | Mapping[str, Any] | None) -> list[str]:
     """Compile the networks of a segmentor in place; names and weights stay as they are.
 
-    mmengine compiles all of ``train_step``; most of ours is label making, which gains nothing.
+    Those are its children that learn something. mmengine compiles all of ``train_step``; around
+    the networks stand argmax, thresholds and counts, which a compiler breaks off at.
 
     Args:
         model: the segmentor.
@@ -37,7 +35,7 @@ def compile_parts(model: nn.Module, options: bool | Mapping[str, Any] | None) ->
     arguments = {} if options is True else dict(options)
     if arguments.get("backend", "inductor") == "inductor":
         _check_compiler(next(model.parameters()).device)
-    names = [name for name in PARTS if isinstance(getattr(model, name, None), nn.Module)]
+    names = [name for name, part in model.named_children() if any(True for _ in part.parameters())]
     for name in names:
         try:
             _compile_training(getattr(model, name), arguments)

@@ -23,9 +23,8 @@ from afa.files.crf import LABEL_THR
 from afa.labels.folder import MapFolder
 from afa.labels.options import ALL_KINDS, SEG
 from afa.models.functional import cut_padding, power_background, present_classes
-from afa.models.functional.possible_labels import possible_labels
-from afa.models.segmentors.multi_scale_tta import segment
-from afa.models.segmentors.write_result import label_map
+from afa.models.functional.photo_size import label_map, possible_labels
+from afa.models.segmentors.base import segment
 
 _SWEEP_CHUNK = 5  # background scores that go through PAR together
 
@@ -148,7 +147,7 @@ class NetworkMasks(MaskMaker):
     """Make masks with any segmentor that has what the kind needs.
 
     Kinds ``'cam'``, ``'par'`` and ``'propagated'`` need ``map_kinds`` and ``map_maker(inputs,
-    class_idx, kinds)``, which :class:`SoftMapsMixin` gives; kind ``'seg'`` needs mmseg's
+    class_idx, kinds)``, which :class:`WSSSSegmentor` gives; kind ``'seg'`` needs mmseg's
     ``decode_head`` and ``encode_decode``; predicted classes need a ``predict`` that writes
     ``pred_label``, and ``test_cfg.cls_thr``.
 

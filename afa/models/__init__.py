@@ -19,13 +19,14 @@ from afa.models.losses import (  # noqa: E402
     DenseEnergyLoss,
     PairAffinityLoss,
 )
-from afa.models.refiners import PAR, DenseCRF  # noqa: E402
+from afa.models.refiners import PAR, DenseCRF, Refiner  # noqa: E402
 from afa.models.segmentors import (  # noqa: E402
     AFA,
     AffinityNet,
     CAMClassifier,
     MultiScaleTTA,
     SubCategoryClassifier,
+    WSSSSegmentor,
 )
 
 __all__ = [
@@ -46,9 +47,11 @@ __all__ = [
     "MiTAttn",
     "MultiScaleTTA",
     "PairAffinityLoss",
+    "Refiner",
     "ResNet38",
     "ResNet38SegHead",
     "SubCategoryClassifier",
     "SubCategoryHead",
     "VGG16LargeFOV",
+    "WSSSSegmentor",
 ]

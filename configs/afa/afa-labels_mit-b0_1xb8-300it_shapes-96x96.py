@@ -12,6 +12,6 @@ param_scheduler = [
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(checkpoint=dict(interval=max_iters))
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=0, pseudo_iters=200),
+    dict(type="PhaseHook", phases=dict(pseudo=0, propagated=200)),
     dict(type="ReproducibleHook"),
 ]

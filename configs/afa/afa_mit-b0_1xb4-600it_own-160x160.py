@@ -28,7 +28,7 @@ param_scheduler = [
 train_cfg = dict(max_iters=max_iters, val_interval=200)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100))
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=200, pseudo_iters=400),
+    dict(type="PhaseHook", phases=dict(cls=0, pseudo=200, propagated=400)),
     dict(type="ReproducibleHook"),
     dict(type="WSSSVisualizationHook", interval=200),
 ]

@@ -12,8 +12,8 @@ from afa.apis.demo import find_config, make_data, prepare_work_dir, run_demo
 OPTIONS = {
     "train_cfg.max_iters": 12,
     "train_cfg.val_interval": 12,
-    "custom_hooks.0.cls_iters": 4,
-    "custom_hooks.0.pseudo_iters": 8,
+    "custom_hooks.0.phases.pseudo": 4,
+    "custom_hooks.0.phases.propagated": 8,
     "custom_hooks.2.interval": 6,
     "default_hooks.checkpoint.interval": 6,
     "train_dataloader.batch_size": 2,

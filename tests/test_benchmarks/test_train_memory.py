@@ -39,7 +39,9 @@ def test_the_config_is_a_small_one_of_all_phases(commands, tmp_path):
     cfg = load_config(commands[0][0][2])
     assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (50, 10)
     assert cfg.default_hooks.checkpoint.interval == 10
-    assert cfg.custom_hooks[0] == dict(type="PhaseHook", cls_iters=10, pseudo_iters=20)
+    assert cfg.custom_hooks[0] == dict(
+        type="PhaseHook", phases=dict(cls=0, pseudo=10, propagated=20)
+    )
     loader = cfg.train_dataloader
     assert (loader.batch_size, loader.num_workers, loader.persistent_workers) == (3, 1, True)
     assert loader.dataset.data_root == str(tmp_path / "data")

@@ -28,7 +28,7 @@ def test_a_compiled_step_gives_the_same_losses_and_gradients(fresh_compiler):
         return graph.forward
 
     names = compile_parts(compiled, dict(backend=backend))
-    assert names == ["backbone", "cls_head", "affinity_head", "decode_head"]
+    assert names == ["backbone", "cls_head", "decode_head", "affinity_head"]
     assert list(plain.state_dict()) == list(compiled.state_dict())
     for model in (plain, compiled):
         total(model.loss(make_inputs(), make_samples(LABELS))).backward()

@@ -87,7 +87,7 @@ def test_two_scores_give_the_label_of_the_training(model):
     inputs = _inputs(model, _packed())
     class_idx = present_classes(torch.from_numpy(LABEL)[None])
     cams, _, _ = model.compute_cams(inputs, class_idx)
-    refine = model._refine(inputs)
+    refine = model.refinement(model.rgb_images(inputs))
     masks = refine(stacked_masks(cams, class_idx, (0.5, 0.3), refine.size))
     expected = label_of_two_scores(masks, class_idx, SIZE)[0]
     assert torch.equal(_label(maps).long(), expected)

@@ -188,8 +188,8 @@ def test_rows(reference: Reference, model: Any) -> Iterator[Row]:
     """Compare the test of one photo: five scales, mirror images, no CRF."""
     import torch
 
+    from afa.models.functional.photo_size import label_map
     from afa.models.segmentors.multi_scale_tta import MultiScaleTTA
-    from afa.models.segmentors.write_result import label_map
 
     tta = MultiScaleTTA(model, **model.test_cfg.tta).eval()
     logits = tta.merged_logits(torch.from_numpy(reference["test/network_input"]))

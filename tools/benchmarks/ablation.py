@@ -96,7 +96,7 @@ def run_all(args: argparse.Namespace) -> None:
         shared = run_dir(args, seed, pooling, "classification")
         train(CONFIG, shared, args.cls_iters, seed, [pool, *NO_AFFINITY])
         options = [pool, *options, f"param_scheduler.1.end={args.seg_iters + 1}"]
-        options += [f"custom_hooks.0.pseudo_iters={args.seg_iters * 2 // 3}"]
+        options += [f"custom_hooks.0.phases.propagated={args.seg_iters * 2 // 3}"]
         options += [f"load_from={shared / f'iter_{args.cls_iters}.pth'}"]
         train(LABELS, run_dir(args, seed, pooling, name), args.seg_iters, seed, options)
     if not args.modules_only:

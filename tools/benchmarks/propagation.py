@@ -66,8 +66,8 @@ def _labels(model: Any, image: Any, gt_label: Any, truth: Any) -> Iterator[tuple
         SoftMaps,
         affinity_label,
         attention_affinity,
+        label_of_masks,
         present_classes,
-        refined_label,
         resize_images,
         resize_maps,
         stacked_masks,
@@ -76,10 +76,10 @@ def _labels(model: Any, image: Any, gt_label: Any, truth: Any) -> Iterator[tuple
     cfg, size = model.train_cfg, truth.shape[1:]
     class_idx = present_classes(gt_label[None])
     cams = model.compute_cams(image, class_idx)[0]
-    refine, score = model._refine(image), [model.test_cfg.bkg_thr]
+    refine, score = model.refinement(model.rgb_images(image)), [model.test_cfg.bkg_thr]
 
     def label(masks: Any) -> Any:
-        return refined_label(masks, class_idx, size)
+        return label_of_masks(masks, class_idx, size)
 
     maps = SoftMaps(cams, class_idx, refine)
     yield "CAM", label(maps("cam", score)[:, 0])

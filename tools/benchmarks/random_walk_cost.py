@@ -56,7 +56,7 @@ def measure_random_walk(
     import torch
 
     from afa.models.functional.pair_affinity import pair_affinity, pair_distances, pair_offsets
-    from afa.models.functional.transition import windowed_random_walk
+    from afa.models.functional.pair_walk import windowed_random_walk
 
     generator = torch.Generator().manual_seed(seed)
     offsets = pair_offsets(radius)

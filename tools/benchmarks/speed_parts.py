@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from afa.engine.compile_parts import compile_parts
 from afa.models.functional import affinity_label, present_classes, windowed_random_walk
 from afa.models.functional.pair_affinity import pair_affinity, pair_distances, pair_offsets
-from afa.models.functional.transition import (
+from afa.models.functional.pair_walk import (
     chebyshev_weights,
     sparse_transition,
     transition_weights,

@@ -22,7 +22,7 @@ from afa.engine.config import load_config
 from afa.files.crf import check_crf, crf_of_logits
 from afa.files.photo import read_photo
 from afa.models.functional import resize_maps, scale_size
-from afa.models.functional.possible_labels import possible_labels
+from afa.models.functional.photo_size import possible_labels
 from afa.utils.ordered_pool import OrderedPool
 from plain_afa import (
     plain_cams,

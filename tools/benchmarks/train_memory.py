@@ -127,7 +127,10 @@ def _write_config(
     cfg.default_hooks.checkpoint.interval = every
     cfg.param_scheduler = [dict(type="PolyLR", by_epoch=False, begin=0, end=num_iters + 1)]
     cfg.custom_hooks = [
-        dict(type="PhaseHook", cls_iters=num_iters // 5, pseudo_iters=2 * num_iters // 5),
+        dict(
+            type="PhaseHook",
+            phases=dict(cls=0, pseudo=num_iters // 5, propagated=2 * num_iters // 5),
+        ),
         dict(type="ReproducibleHook"),
         dict(type="WSSSVisualizationHook", interval=every),
     ]

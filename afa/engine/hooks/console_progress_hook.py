@@ -1,7 +1,7 @@
 """A calm console: one line per so many iterations, with the time left."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,8 +21,6 @@ FIGURES = {
     "propagated/mIoU": "propagated mIoU",
     "seg/mIoU": "segmentation mIoU",
 }
-# Time of an iteration, in units of one that trains the classifier only (Shapes, CPU).
-PHASE_COSTS = {"cls": 1.0, "pseudo": 3.5, "propagated": 4.3}
 
 
 def _say(text: str) -> None:
@@ -33,25 +31,22 @@ def _say(text: str) -> None:
 class ConsoleProgressHook(Hook):
     """Print progress, time left, validation figures, and keep the peak memory.
 
-    mmengine's time left takes all iterations for equally long; here later phases count more, so
-    that the first figure is not far too small.
+    mmengine's time left takes all iterations for equally long; here a phase counts as much as the
+    model says (``phases``), so that the first figure is not far too small.
 
     Args:
         interval: iterations (or batches, in validation and testing) between two lines.
-        phase_costs: relative time of an iteration in each phase.
         say: prints a line.
     """
 
     def __init__(
         self,
         interval: int = 25,
-        phase_costs: Mapping[str, float] = PHASE_COSTS,
         say: Callable[[str], None] = _say,
     ) -> None:
         if interval < 1:
             raise ValueError(f"ConsoleProgressHook needs interval >= 1, got {interval}")
         self.interval = interval
-        self.phase_costs = dict(phase_costs)
         self.say = say
         self.peak_memory_mib = 0
         self._work: list[float] = []
@@ -61,8 +56,9 @@ class ConsoleProgressHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Weigh the iterations and start the clock."""
         phases = [hook for hook in runner.hooks if isinstance(hook, PhaseHook)]
+        costs = getattr(getattr(runner.model, "module", runner.model), "phases", {})
         self._work = [
-            self.phase_costs.get(phases[0].phase(index), 1.0) if phases else 1.0
+            costs.get(phases[0].phase(index), 1.0) if phases else 1.0
             for index in range(runner.max_iters)
         ]
         self._begin, self._paused, self._start_iter = time.perf_counter(), 0.0, runner.iter

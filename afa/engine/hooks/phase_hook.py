@@ -1,5 +1,7 @@
 """Switches what a training step computes."""
 
+from collections.abc import Mapping
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -13,28 +15,46 @@ class PhaseHook(Hook):
     The phase follows from the iteration alone, so that a resumed run is in the right one.
 
     Args:
-        cls_iters: iterations that train the classifier only.
-        pseudo_iters: iteration until which the segmentation learns from the pseudo label; from
-            then on it learns from the propagated label.
+        phases: phase -> the iteration that it begins at, counted from 0, in order. Which phases
+            there are is the model's to say (``phases`` of :class:`WSSSSegmentor`); one can be left
+            out. AFA on VOC: ``dict(cls=0, pseudo=2000, propagated=6000)``.
 
     Raises:
-        ValueError: if the order is not 0 <= cls_iters <= pseudo_iters.
+        ValueError: if the phases do not begin one after the other, the first at 0.
+
+    Example:
+        >>> PhaseHook(dict(cls=0, pseudo=2000, propagated=6000)).phase(2000)
+        'pseudo'
     """
 
-    def __init__(self, cls_iters: int, pseudo_iters: int) -> None:
-        if not 0 <= cls_iters <= pseudo_iters:
+    def __init__(self, phases: Mapping[str, int]) -> None:
+        begins = list(phases.values())
+        if not begins or begins[0] != 0 or begins != sorted(begins):
             raise ValueError(
-                "PhaseHook needs 0 <= cls_iters <= pseudo_iters (iterations counted from the "
-                f"start), got cls_iters={cls_iters} and pseudo_iters={pseudo_iters}"
+                "PhaseHook needs phases with the iterations that they begin at, the first at 0, in "
+                f"order, such as dict(cls=0, pseudo=2000, propagated=6000), got {dict(phases)}"
             )
-        self.cls_iters = cls_iters
-        self.pseudo_iters = pseudo_iters
+        self.phases = dict(phases)
 
     def phase(self, iteration: int) -> str:
         """Name the phase of an iteration, counted from 0."""
-        if iteration < self.cls_iters:
-            return "cls"
-        return "pseudo" if iteration < self.pseudo_iters else "propagated"
+        return [name for name, begin in self.phases.items() if begin <= iteration][-1]
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare the phases with those of the model.
+
+        Raises:
+            ValueError: if the model has no such phase.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        known = tuple(getattr(model, "phases", ()))
+        unknown = [name for name in self.phases if name not in known]
+        if unknown:
+            has = f"the phases {', '.join(known)}" if known else "no phases"
+            raise ValueError(
+                f"PhaseHook names the phase '{unknown[0]}', but {type(model).__name__} has {has}: "
+                "mend custom_hooks"
+            )
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None

@@ -14,7 +14,6 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from afa.models.functional import resize_images
 from afa.utils.evaluating import evaluating, keep_random_state
 from afa.visualization import (
     grid,
@@ -34,8 +33,7 @@ class _Look(NamedTuple):
     cam: np.ndarray  # (H, W) 0..1, the largest over the present classes
     labels: dict[str, np.ndarray]  # title -> (H, W)
     truth: np.ndarray | None  # (H, W)
-    attention: np.ndarray  # (N, N), mean over heads and blocks, each row sums to 1
-    affinity: np.ndarray  # (N, N) in 0..1
+    query_maps: dict[str, np.ndarray]  # title -> (N, N), a row for each token
     token_grid: tuple[int, int]
 
 
@@ -82,10 +80,11 @@ class WSSSVisualizationHook(Hook):
         Raises:
             ValueError: if the model cannot make labels.
         """
-        if not hasattr(self._model(runner), "make_labels"):
+        if not hasattr(self._model(runner), "training_view"):
             raise ValueError(
-                "WSSSVisualizationHook draws what make_labels() of a model such as AFA gives, but "
-                f"{type(self._model(runner)).__name__} has none: take the hook out of custom_hooks"
+                "WSSSVisualizationHook draws what training_view() of a model such as AFA gives, "
+                f"but {type(self._model(runner)).__name__} has none: take the hook out of "
+                "custom_hooks"
             )
         if runner.rank != 0:
             return
@@ -148,47 +147,29 @@ class WSSSVisualizationHook(Hook):
             for number, (y, x) in enumerate(points, start=1):
                 h, w = look.token_grid
                 token = (y * h // size[0]) * w + x * w // size[1]
-                attention = look.attention[token] / max(look.attention[token].max(), 1e-12)
-                for values in (attention, look.affinity[token]):
-                    drawn = heatmap(look.image, values.reshape(h, w))
+                for maps in look.query_maps.values():
+                    drawn = heatmap(look.image, maps[token].reshape(h, w))
                     row.append(mark_points(drawn, [(y, x)], [number]))
             rows.append(row)
         numbers = range(1, self.num_queries + 1)
-        titles = [f"{word} {n}" for n in numbers for word in ("attention", "affinity")]
+        titles = [f"{word} {n}" for n in numbers for word in looks[0].query_maps]
         return grid(rows, ["query points", *titles], [look.name for look in looks])
 
 
-def _look(model: nn.Module, packed: dict) -> _Look:
-    """Run all parts of the model on one packed sample; the model is in evaluation mode."""
+def _look(model: Any, packed: dict) -> _Look:
+    """Ask the model, in evaluation mode, what it makes of one packed sample."""
     data = model.data_preprocessor(pseudo_collate([packed]), False)
     inputs, sample = data["inputs"], data["data_samples"][0]
-    H, W = inputs.shape[2:]
-    feats = model.backbone(inputs)
-    scores = model.cls_head(feats[-1]).sigmoid()[0]
-    label = sample.get("gt_label", (scores > model.test_cfg.cls_thr).float())
-    box = sample.metainfo.get("img_box", (0, H, 0, W))
-    propagate = model.train_cfg.propagation is not None
-    made = model.make_labels(inputs, label[None].to(inputs.device), [box], propagate=propagate)
-    pred = model.encode_decode(inputs, [sample.metainfo]).argmax(1)[0]
-
-    images = resize_images(inputs, model.train_cfg.propagation_scale)
-    feats, attn = model.backbone(images, with_attn=True)
-    attention = (attn[0].float() * model.backbone.head_dim**-0.5).softmax(-1).mean(0)
-
-    labels = {"pseudo label": made["pseudo"][0]}
-    if propagate:
-        labels["propagated label"] = made["propagated"][0]
-    labels["prediction"] = pred
-    cams = made["cams"][0]
+    size = tuple(inputs.shape[2:])
+    view = model.training_view(inputs, sample)
     return _Look(
         name=_name(sample),
         image=model.rgb_images(inputs)[0].permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy(),
-        cam=cams.amax(0).cpu().numpy() if len(cams) else np.zeros((H, W), np.float32),
-        labels={title: value.cpu().numpy() for title, value in labels.items()},
-        truth=_truth(sample, (H, W)),
-        attention=attention.cpu().numpy(),
-        affinity=model.affinity(attn)[0].float().cpu().numpy(),
-        token_grid=(int(feats[-1].shape[2]), int(feats[-1].shape[3])),
+        cam=view.cams.amax(0).cpu().numpy() if len(view.cams) else np.zeros(size, np.float32),
+        labels={title: value.cpu().numpy() for title, value in view.labels.items()},
+        truth=_truth(sample, size),
+        query_maps={title: value.cpu().numpy() for title, value in view.query_maps.items()},
+        token_grid=view.grid,
     )
 
 

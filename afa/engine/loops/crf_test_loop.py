@@ -24,8 +24,7 @@ from torch.utils.data import DataLoader
 
 from afa.datasets.transforms import LoadPhoto
 from afa.files.crf import LABEL_THR, MAX_SIDE, check_crf, crf_of_logits, crf_photo
-from afa.models.functional.possible_labels import possible_labels
-from afa.models.segmentors.write_result import label_map
+from afa.models.functional.photo_size import label_map, possible_labels
 from afa.utils.ordered_pool import OrderedPool
 
 MAX_PIXELS = 2**26  # of the photos under way, that huge ones do not fill the memory

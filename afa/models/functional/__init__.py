@@ -1,6 +1,12 @@
 """Pure functions on tensors: the mathematics of the methods."""
 
-from afa.models.functional.affinity import affinity_label, attention_affinity, radius_mask
+from afa.models.functional.affinity import (
+    RandomWalk,
+    affinity_label,
+    attention_affinity,
+    radius_mask,
+    random_walk,
+)
 from afa.models.functional.cam import (
     multi_scale_cams,
     normalize_cams,
@@ -16,21 +22,20 @@ from afa.models.functional.pair_affinity import (
     pair_label,
     pair_offsets,
 )
+from afa.models.functional.pair_walk import transition_weights, windowed_random_walk
+from afa.models.functional.photo_size import cut_padding, label_map, possible_labels, resize_strips
 from afa.models.functional.pseudo_label import (
     ignore_outside,
+    label_of_masks,
     label_of_two_scores,
     labels_from_masks,
     merge_thresholds,
     power_background,
-    refined_label,
     soft_masks,
     stacked_masks,
 )
-from afa.models.functional.random_walk import RandomWalk, random_walk
 from afa.models.functional.reduce import global_mean
 from afa.models.functional.soft_maps import KINDS, Refinement, SoftMaps
-from afa.models.functional.strips import cut_padding, resize_strips
-from afa.models.functional.transition import transition_weights, windowed_random_walk
 
 __all__ = [
     "KINDS",
@@ -42,6 +47,8 @@ __all__ = [
     "cut_padding",
     "global_mean",
     "ignore_outside",
+    "label_map",
+    "label_of_masks",
     "label_of_two_scores",
     "labels_from_masks",
     "merge_thresholds",
@@ -52,11 +59,11 @@ __all__ = [
     "pair_distances",
     "pair_label",
     "pair_offsets",
+    "possible_labels",
     "power_background",
     "present_classes",
     "radius_mask",
     "random_walk",
-    "refined_label",
     "resize_images",
     "resize_maps",
     "resize_strips",

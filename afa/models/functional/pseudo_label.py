@@ -5,16 +5,14 @@ scores, H W pixels. Different from the AFA program: both thresholds are refined 
 refinement is linear in the maps and its weights depend on the image alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from afa.models.functional.cam import resize_maps
-from afa.models.functional.strips import resize_strips
-
-Refine = Callable[[Tensor], Tensor]
+from afa.models.functional.photo_size import resize_strips
 
 
 def soft_masks(cams: Tensor, class_idx: Tensor, bkg_score: float) -> Tensor:
@@ -128,22 +126,17 @@ def ignore_outside(
     return labels.masked_fill(~inside, ignore_index)
 
 
-def refined_label(
-    masks: Tensor, class_idx: Tensor, size: Sequence[int], refine: Refine | None = None
-) -> Tensor:
-    """Refine soft masks, bring them to a size and take the best class.
+def label_of_masks(masks: Tensor, class_idx: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring soft masks to a size and take the best class.
 
     Args:
         masks: (B, 1 + M, h, w), background first.
         class_idx: (B, M) foreground classes 0..K-1, -1 for none.
         size: height and width of the label map.
-        refine: maps (B, m, h, w) to (B, m, H', W'), or None for no refinement.
 
     Returns:
         (B, H, W) int64 labels of that size.
     """
-    if refine is not None:
-        masks = refine(masks)
     strips = [labels_from_masks(strip, class_idx) for _, strip in resize_strips(masks, size)]
     return strips[0] if len(strips) == 1 else torch.cat(strips, dim=1)
 
@@ -168,5 +161,5 @@ def label_of_two_scores(
         >>> label_of_two_scores(masks, class_idx, (1, 3))
         tensor([[[  5, 255,   0]]])
     """
-    high, low = (refined_label(part, class_idx, size) for part in masks.chunk(2, dim=1))
+    high, low = (label_of_masks(part, class_idx, size) for part in masks.chunk(2, dim=1))
     return merge_thresholds(high, low, ignore_index)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from afa.models.functional.affinity import RandomWalk
 from afa.models.functional.cam import resize_maps
 from afa.models.functional.pseudo_label import stacked_masks
-from afa.models.functional.random_walk import RandomWalk
 
 KINDS = ("cam", "par", "propagated")
 

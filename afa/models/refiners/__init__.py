@@ -1,6 +1,7 @@
 """Refiners: modules that sharpen maps along an image."""
 
+from afa.models.refiners.base import Refiner, build_refiner
 from afa.models.refiners.dense_crf import DenseCRF
 from afa.models.refiners.par import PAR
 
-__all__ = ["PAR", "DenseCRF"]
+__all__ = ["PAR", "DenseCRF", "Refiner", "build_refiner"]

@@ -21,8 +21,9 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from afa.models.refiners.base import Refiner
 from afa.models.refiners.par_triton import triton_average, triton_weights, uses_triton
 
 DTYPES = ("float32", "bfloat16")
@@ -62,7 +63,7 @@ def _position_kernel(
 
 
 @MODELS.register_module()
-class PAR(nn.Module):
+class PAR(Refiner):
     """Refine masks along the colours of an image.
 
     Args:
@@ -169,27 +170,6 @@ class PAR(nn.Module):
         return weights
 
     @torch.no_grad()
-    def refine_sets(self, sets: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
-        """Refine several sets of masks (B, M_i, h_i, w_i) of the same images in one pass.
-
-        Args:
-            sets: the masks; see :meth:`refine` for each.
-            weights: (B, 8 * D, H, W) of :meth:`weights`.
-
-        Returns:
-            The sets, (B, M_i, H, W) each.
-        """
-        together = torch.cat([self._resize(masks, weights) for masks in sets], dim=1)
-        return list(self.refine(together, weights).split([s.shape[1] for s in sets], dim=1))
-
-    def _resize(self, masks: Tensor, weights: Tensor) -> Tensor:
-        """Bring masks to the size of the weights."""
-        size, masks = weights.shape[2:], masks.float()
-        if masks.shape[2:] == size:
-            return masks
-        return F.interpolate(masks, size=size, mode="bilinear", align_corners=True)
-
-    @torch.no_grad()
     def refine(self, masks: Tensor, weights: Tensor) -> Tensor:
         """Average masks over their neighbours ``num_iters`` times.
 
@@ -201,7 +181,7 @@ class PAR(nn.Module):
         Returns:
             (B, M, H, W) float32.
         """
-        masks = self._resize(masks, weights)
+        masks = self.resize(masks, weights)
         H, W = masks.shape[2:]
         if self.num_iters == 0 or masks.numel() == 0:
             return masks
@@ -234,17 +214,3 @@ class PAR(nn.Module):
                 total.addcmul_(near, weights[:, i : i + 1])
             masks = total
         return masks.float()
-
-    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Refine ``masks`` (B, M, h, w) along ``images`` (B, 3, H, W); gives (B, M, H, W).
-
-        No gradient flows through the refinement: it makes labels.
-
-        Args:
-            images: (B, 3, H, W) RGB float, 0..255.
-            masks: (B, M, h, w) float.
-
-        Returns:
-            (B, M, H, W) float32.
-        """
-        return self.refine(masks, self.weights(images))

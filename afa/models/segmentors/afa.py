@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -33,15 +32,13 @@ from afa.models.functional import (
     stacked_masks,
 )
 from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg, from_cfg
-from afa.models.segmentors.soft_maps_mixin import SoftMapsMixin
-from afa.models.segmentors.write_result import write_result
+from afa.models.segmentors.base import TrainingView, WSSSSegmentor
 
-PHASES = ("cls", "pseudo", "propagated")
 Attention: TypeAlias = Tensor | tuple[Tensor, Tensor]  # logits, or queries and keys
 
 
 @MODELS.register_module()
-class AFA(SoftMapsMixin, BaseSegmentor):
+class AFA(WSSSSegmentor):
     """Classify, make labels from the classifier, and learn to segment from them in one step.
 
     The call chain of ``mode='loss'``, by phase (``phase`` is set by :class:`PhaseHook`)::
@@ -58,11 +55,11 @@ class AFA(SoftMapsMixin, BaseSegmentor):
     ``affinity`` (B, N, N), ``cam`` (B, K, h, w) raw class maps before ReLU.
 
     Args:
-        backbone: config of a backbone that hands out attention logits (:class:`MiTAttn`).
+        backbone: config of an :class:`AttentionBackbone` (:class:`MiTAttn`).
         cls_head: config of :class:`CAMHead`.
         decode_head: config of the segmentation head, :class:`LeanSegformerHead` or mmseg's.
         affinity_head: config of :class:`AttentionAffinityHead`; None for training without affinity.
-        refiner: config of :class:`PAR`; None for labels straight from CAMs.
+        refiner: config of a :class:`Refiner` (:class:`PAR`); None for labels straight from CAMs.
         loss_reg: config of :class:`DenseEnergyLoss`; None for no regulariser.
         train_cfg: see :class:`AFATrainCfg`.
         test_cfg: see :class:`AFATestCfg`.
@@ -70,9 +67,12 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         init_cfg: mmengine initialisation.
 
     Raises:
-        ValueError: if the propagation needs an affinity head that is not there, or a setting is
-            unknown or outside its range.
+        ValueError: if the propagation needs an affinity head that is not there, a part lacks what
+            is asked of it, or a setting is unknown or outside its range.
     """
+
+    phases = {"cls": 1.0, "pseudo": 3.5, "propagated": 4.3}  # measured on VOC's recipe
+    keeps_logits = True
 
     def __init__(
         self,
@@ -87,45 +87,34 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        self.train_cfg = from_cfg(AFATrainCfg, train_cfg, "model.train_cfg")
-        self.test_cfg = from_cfg(AFATestCfg, test_cfg, "model.test_cfg")
-        if self.train_cfg.propagation == "affinity" and affinity_head is None:
+        labels = from_cfg(AFATrainCfg, train_cfg, "model.train_cfg")
+        tests = from_cfg(AFATestCfg, test_cfg, "model.test_cfg")
+        if labels.propagation == "affinity" and affinity_head is None:
             raise ValueError(
                 "model.train_cfg.propagation='affinity' needs model.affinity_head: give one, or "
                 "set propagation to 'attention' or None"
             )
-        self.backbone = MODELS.build(backbone)
-        self.cls_head = MODELS.build(cls_head)
+        super().__init__(
+            backbone, cls_head, refiner, labels.refine_scale, True, data_preprocessor, init_cfg
+        )
+        self.train_cfg, self.test_cfg = labels, tests
         self.decode_head = MODELS.build(decode_head)
         self.affinity_head = None if affinity_head is None else MODELS.build(affinity_head)
-        self.refiner = None if refiner is None else MODELS.build(refiner)
         self.loss_reg = None if loss_reg is None else MODELS.build(loss_reg)
         self.align_corners = self.decode_head.align_corners
         self.num_classes = self.decode_head.num_classes
-        self.refine_scale = self.train_cfg.refine_scale
         self.out_channels = self.decode_head.out_channels  # mmseg's SegTTAModel asks for it
-        self.phase = "propagated"
-
-    def set_phase(self, phase: str) -> None:
-        """Choose what a training step computes: one of ``PHASES``."""
-        if phase not in PHASES:
-            raise ValueError(f"phase must be one of {PHASES}, got {phase!r}")
-        self.phase = phase
 
     # ---- pieces ---------------------------------------------------------------------------------
-
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Give the four feature maps of the backbone for (B, 3, H, W)."""
-        return self.backbone(inputs)
 
     def head_logits(self, inputs: Tensor) -> Tensor:
         """Give segmentation logits (B, C, H/4, W/4) as the head computes them, in float32."""
         return self.decode_head(self.extract_feat(inputs)).float()
 
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Give segmentation logits (B, C, H, W) at the size of the inputs."""
-        return self._resize(self.head_logits(inputs), inputs.shape[2:])
+    def outputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Give class logits (B, K) and segmentation logits (B, C, H/4, W/4), in float32."""
+        feats = self.extract_feat(inputs)
+        return self.cls_head(feats[-1]), self.decode_head(feats).float()
 
     def affinity(self, attn: Attention) -> Tensor:
         """Affinity (B, N, N) that the propagation spreads along, from what _ask_attention gets."""
@@ -201,10 +190,10 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         """Whether the labels are propagated."""
         return self.train_cfg.propagation is not None
 
-    def _cams_and_walk(
+    def cams_and_walk(
         self, inputs: Tensor, class_idx: Tensor, with_walk: bool
     ) -> tuple[Tensor, RandomWalk | None]:
-        """CAMs and the random walk, see :class:`SoftMapsMixin`."""
+        """Give the CAMs and the random walk, see :class:`WSSSSegmentor`."""
         cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=with_walk)
         return cams, self._walk(affinity, grid)
 
@@ -288,11 +277,11 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         sets = [sets[0], *(walked[..., y0:y1, x0:x1] for walked in sets[1:])]
         sizes = [(H, W), (y1 - y0, x1 - x0)]
         if self.refiner is not None:
-            refine = self._refine_along(images)
+            refine = self.refinement(images)
             if len(sets) == 1 or sizes[0] == sizes[1]:  # linear: one pass for all masks of an image
                 sets = self.refiner.refine_sets(sets, refine.weights)
             else:
-                inside = self._refine_along(images[..., y0:y1, x0:x1])
+                inside = self.refinement(images[..., y0:y1, x0:x1])
                 sets = [refine(sets[0]), inside(sets[1])]
         made = [
             label_of_two_scores(masks, class_idx, size)
@@ -334,7 +323,7 @@ class AFA(SoftMapsMixin, BaseSegmentor):
         losses = dict(loss_cls=self.cls_head.loss(self.cls_head(feats[-1]), labels))
         seg_logits = self.decode_head(feats)
         losses["loss_seg"] = self.decode_head.loss_decode(
-            self._resize(seg_logits.float(), (H, W)), seg_label, ignore_index=255
+            self.resize_logits(seg_logits.float(), (H, W)), seg_label, ignore_index=255
         )
         if self.affinity_head is not None:
             from_seg = self.train_cfg.aff_label == "propagated"
@@ -357,31 +346,6 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             return self.backbone(inputs), None
         return self.backbone(inputs, **self._ask_attention())
 
-    def predict(
-        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
-    ) -> list[SegDataSample]:
-        """Segment images and, with ``test_cfg.pseudo_labels``, make labels from CAMs too.
-
-        Args:
-            inputs: (B, 3, H, W) network inputs.
-            data_samples: with their metainfo; ``gt_label``, where present, tells which classes the
-                CAM labels may have, else the predicted classes do.
-
-        Returns:
-            The data samples with predictions at the original size.
-        """
-        feats = self.extract_feat(inputs)
-        scores = self.cls_head(feats[-1]).sigmoid()
-        logits, size = self.decode_head(feats).float(), inputs.shape[2:]
-        data_samples = write_result(
-            logits, data_samples, self.align_corners, self.test_cfg.seg_logits, size
-        )
-        for sample, score in zip(data_samples, scores, strict=True):
-            sample.set_data(dict(pred_label=score))
-        if self.test_cfg.pseudo_labels:
-            self.predict_pseudo_labels(inputs, scores, data_samples)
-        return data_samples
-
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
         """Give the raw outputs of every head (``mode='tensor'``)."""
         feats, attn = self.backbone(inputs, with_attn=True)
@@ -394,10 +358,23 @@ class AFA(SoftMapsMixin, BaseSegmentor):
             cam=self.cls_head.class_maps(feats[-1]),
         )
 
-    def _resize(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        return F.interpolate(
-            logits, size=tuple(size), mode="bilinear", align_corners=self.align_corners
-        )
+    def training_view(self, inputs: Tensor, data_sample: SegDataSample) -> TrainingView:
+        """Show CAMs, labels, attention and affinity of one image (1, 3, H, W)."""
+        H, W = inputs.shape[2:]
+        scores = self.cls_head(self.extract_feat(inputs)[-1]).sigmoid()[0]
+        label = data_sample.get("gt_label", (scores > self.test_cfg.cls_thr).float())
+        box = data_sample.metainfo.get("img_box", (0, H, 0, W))
+        made = self.make_labels(inputs, label[None].to(inputs.device), [box], self.has_walk)
+        labels = {"pseudo label": made["pseudo"][0]}
+        if self.has_walk:
+            labels["propagated label"] = made["propagated"][0]
+        labels["prediction"] = self.encode_decode(inputs, [data_sample.metainfo]).argmax(1)[0]
+        images = resize_images(inputs, self.train_cfg.propagation_scale)
+        feats, attn = self.backbone(images, with_attn=True)
+        attention = (attn[0].float() * self.backbone.head_dim**-0.5).softmax(-1).mean(0)
+        attention /= attention.amax(dim=1, keepdim=True)
+        maps = dict(attention=attention, affinity=self.affinity(attn)[0].float())
+        return TrainingView(made["cams"][0], labels, maps, tuple(feats[-1].shape[2:]))
 
 
 def _cut(box: Sequence[int], size: Sequence[int]) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar, get_type_hints
 
-from afa.models.segmentors.write_result import SEG_LOGITS
+from afa.models.segmentors.base import SEG_LOGITS, CAMTestCfg, check_share
 from afa.utils.settings import wrong_type
 
 PROPAGATIONS = (None, "attention", "affinity")
@@ -42,11 +42,6 @@ def from_cfg(cls: type[T], cfg: dict[str, Any] | None, name: str) -> T:
     return cls(**cfg)
 
 
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be between 0 and 1, got {value}")
-
-
 @dataclass(frozen=True)
 class AFATrainCfg:
     """How labels are made while training.
@@ -81,8 +76,8 @@ class AFATrainCfg:
         """Check every value."""
         if not self.cam_scales or min(self.cam_scales) <= 0:
             raise ValueError(f"train_cfg.cam_scales must be factors above 0, got {self.cam_scales}")
-        _check_share("train_cfg.bkg_thr_high", self.bkg_thr_high)
-        _check_share("train_cfg.bkg_thr_low", self.bkg_thr_low)
+        check_share("train_cfg.bkg_thr_high", self.bkg_thr_high)
+        check_share("train_cfg.bkg_thr_low", self.bkg_thr_low)
         if self.bkg_thr_low > self.bkg_thr_high:
             raise ValueError(
                 f"train_cfg.bkg_thr_low ({self.bkg_thr_low}) must not be above bkg_thr_high "
@@ -107,15 +102,10 @@ class AFATrainCfg:
 
 
 @dataclass(frozen=True)
-class AFATestCfg:
-    """What testing computes beside the segmentation.
+class AFATestCfg(CAMTestCfg):
+    """What testing computes beside the segmentation; see also :class:`CAMTestCfg`.
 
     Args:
-        pseudo_labels: also give the labels made from CAMs, from PAR and from the propagation, so
-            that they can be evaluated.
-        bkg_thr: the one background score of these labels.
-        cls_thr: probability above which a class counts as predicted; used for these labels where
-            an image has no image labels.
         seg_logits: whether the results carry ``seg_logits``: None for no, ``'head'`` for (C, h, w)
             as the head gives them, without padding, ``'full'`` for (C, H, W) at the size of the
             photo, as mmseg's models do.
@@ -124,17 +114,13 @@ class AFATestCfg:
             :class:`CRFTestLoop`, for ``tools/test.py --crf``.
     """
 
-    pseudo_labels: bool = False
-    bkg_thr: float = 0.45
-    cls_thr: float = 0.5
     seg_logits: str | None = None
     tta: dict[str, Any] | None = None
     crf: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
-        _check_share("test_cfg.bkg_thr", self.bkg_thr)
-        _check_share("test_cfg.cls_thr", self.cls_thr)
+        super().__post_init__()
         if self.seg_logits not in SEG_LOGITS:
             raise ValueError(
                 f"test_cfg.seg_logits must be one of {SEG_LOGITS}, got {self.seg_logits!r}"

@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from afa.models.functional.pair_affinity import pair_label
-from afa.models.functional.transition import windowed_random_walk
+from afa.models.functional.pair_walk import windowed_random_walk
 
 
 @MODELS.register_module()

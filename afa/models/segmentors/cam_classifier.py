@@ -1,29 +1,49 @@
-"""CAM classifier: the first stage of the multi-stage methods, on any backbone.
+"""CAM classifiers: the first stage of the multi-stage methods, on any backbone.
 
 Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016. By default the
 CAMs are those of AffinityNet (Ahn & Kwak, CVPR 2018): scales 1, 0.5, 1.5 and 2, image and mirror
-image summed, divided by the maximum. B images, K foreground classes, H W crop, h w tokens, M
-present classes at most.
+image summed, divided by the maximum. SC-CAM (Chang et al., "Weakly-Supervised Semantic Segmentation
+via Sub-category Exploration", CVPR 2020) adds sub-categories. B images, K foreground classes, H W
+crop, h w tokens, M present classes at most.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from afa.models.functional.cam import MIRRORS, multi_scale_cams
 from afa.models.segmentors.afa_cfg import from_cfg
-from afa.models.segmentors.cam_classifier_cfg import CAMClassifierTestCfg
-from afa.models.segmentors.soft_maps_mixin import SoftMapsMixin
+from afa.models.segmentors.base import CAMTestCfg, WSSSSegmentor
 from afa.utils.evaluating import evaluating
 
 
+@dataclass(frozen=True)
+class CAMClassifierTestCfg(CAMTestCfg):
+    """What testing computes beside the class probabilities; see also :class:`CAMTestCfg`.
+
+    Args:
+        bkg_thr: 0.28 is where AffinityNet's background (1 - max)^4 meets a single class, for CAMs
+            that are divided by their maximum.
+        refine_scale: the refiner runs at this share of the image's resolution.
+    """
+
+    bkg_thr: float = 0.28
+    refine_scale: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        if self.refine_scale <= 0:
+            raise ValueError(f"test_cfg.refine_scale must be above 0, got {self.refine_scale}")
+
+
 @MODELS.register_module()
-class CAMClassifier(SoftMapsMixin, BaseSegmentor):
+class CAMClassifier(WSSSSegmentor):
     """Learn image labels; the classifier's weights say where the classes are.
 
     The call chain::
@@ -39,7 +59,7 @@ class CAMClassifier(SoftMapsMixin, BaseSegmentor):
         backbone: config of any backbone that gives a tuple of levels: :class:`ResNet38`,
             :class:`VGG16LargeFOV`, :class:`MiTAttn`, mmseg's ResNet.
         cls_head: config of :class:`CAMHead`; the papers pool by average.
-        refiner: config of :class:`PAR`; None for none.
+        refiner: config of a :class:`Refiner` (:class:`PAR`); None for none.
         cam_scales: factors of the image at which CAMs are computed, each with its mirror image.
         cam_mirror: ``'sum'`` of image and mirror image (AffinityNet), or ``'max'`` (AFA).
         cam_subtract_min: also subtract the minimum before the division (AFA).
@@ -49,7 +69,8 @@ class CAMClassifier(SoftMapsMixin, BaseSegmentor):
         init_cfg: mmengine initialisation.
 
     Raises:
-        ValueError: if a setting is unknown or outside its range.
+        ValueError: if the refiner lacks what is asked of it, or a setting is unknown or outside
+            its range.
     """
 
     def __init__(
@@ -65,16 +86,20 @@ class CAMClassifier(SoftMapsMixin, BaseSegmentor):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if not cam_scales or min(cam_scales) <= 0:
             raise ValueError(f"model.cam_scales must be factors above 0, got {cam_scales}")
         if cam_mirror not in MIRRORS:
             raise ValueError(f"model.cam_mirror must be one of {MIRRORS}, got {cam_mirror!r}")
-        self.test_cfg = from_cfg(CAMClassifierTestCfg, test_cfg, "model.test_cfg")
-        self.refine_scale = self.test_cfg.refine_scale
-        self.backbone = MODELS.build(backbone)
-        self.cls_head = MODELS.build(cls_head)
-        self.refiner = None if refiner is None else MODELS.build(refiner)
+        tests = from_cfg(CAMClassifierTestCfg, test_cfg, "model.test_cfg")
+        super().__init__(
+            backbone,
+            cls_head,
+            refiner,
+            tests.refine_scale,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+        self.test_cfg = tests
         self.cam_scales = tuple(cam_scales)
         self.cam_mirror = cam_mirror
         self.cam_subtract_min = cam_subtract_min
@@ -87,11 +112,9 @@ class CAMClassifier(SoftMapsMixin, BaseSegmentor):
         """Give the level that is classified, (B, C, h, w), for (B, 3, H, W)."""
         return self.backbone(inputs)[self.in_index]
 
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Refuse: a classifier gives no segmentation logits."""
-        raise NotImplementedError(
-            "CAMClassifier does not segment: make labels from its CAMs and train a network on them"
-        )
+    def outputs(self, inputs: Tensor) -> tuple[Tensor, None]:
+        """Give class logits (B, K); a classifier gives no segmentation logits."""
+        return self.cls_head(self.extract_feat(inputs)), None
 
     @torch.no_grad()
     def image_features(self, inputs: Tensor) -> Tensor:
@@ -130,10 +153,10 @@ class CAMClassifier(SoftMapsMixin, BaseSegmentor):
                 self.cam_subtract_min,
             )
 
-    def _cams_and_walk(
+    def cams_and_walk(
         self, inputs: Tensor, class_idx: Tensor, with_walk: bool
     ) -> tuple[Tensor, None]:
-        """CAMs; there is no random walk, see :class:`SoftMapsMixin`."""
+        """Give the CAMs; there is no random walk."""
         return self.compute_cams(inputs, class_idx), None
 
     # ---- modes ----------------------------------------------------------------------------------
@@ -151,30 +174,69 @@ class CAMClassifier(SoftMapsMixin, BaseSegmentor):
         labels = self.image_labels(data_samples)
         return dict(loss_cls=self.cls_head.loss(self.cls_head(self.extract_feat(inputs)), labels))
 
-    def predict(
-        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
-    ) -> list[SegDataSample]:
-        """Classify images and, with ``test_cfg.pseudo_labels``, make labels from CAMs.
-
-        Args:
-            inputs: (B, 3, H, W) network inputs.
-            data_samples: with their metainfo; ``gt_label``, where present, tells which classes the
-                CAM labels may have, else the predicted classes do. None for new ones.
-
-        Returns:
-            The data samples with ``pred_label`` (K,) probabilities, and the label maps (1, H', W')
-            at the original size.
-        """
-        scores = self.cls_head(self.extract_feat(inputs)).sigmoid()
-        if data_samples is None:
-            data_samples = [SegDataSample() for _ in scores]
-        for sample, score in zip(data_samples, scores, strict=True):
-            sample.set_data(dict(pred_label=score))
-        if self.test_cfg.pseudo_labels:
-            self.predict_pseudo_labels(inputs, scores, data_samples)
-        return data_samples
-
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
         """Give the raw outputs (``mode='tensor'``)."""
         feat = self.extract_feat(inputs)
         return dict(cls_logits=self.cls_head(feat), cam=self.cls_head.class_maps(feat))
+
+
+@MODELS.register_module()
+class SubCategoryClassifier(CAMClassifier):
+    """Learn image labels and, on the same features, the sub-categories that clustering found.
+
+    The call chain::
+
+        loss:     backbone -> cls_head -> loss_cls
+                           -> sub_head -> loss_sub (lambda times; its loss_weight)
+        predict:  as CAMClassifier: scores and CAMs are those of cls_head, the classes'
+
+    ``mode='tensor'`` gives ``sub_logits`` (B, K * num_sub) beside the outputs of CAMClassifier.
+
+    Args:
+        sub_head: config of :class:`SubCategoryHead`; its ``in_channels`` are those of what
+            ``cls_head`` pools.
+        **kwargs: arguments of :class:`CAMClassifier`.
+    """
+
+    def __init__(self, sub_head: dict, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sub_head = MODELS.build(sub_head)
+
+    def sub_logits(self, feat: Tensor) -> Tensor:
+        """Give the logits (B, K * num_sub) for the classified level (B, C, h, w)."""
+        return self.sub_head(self.cls_head.embed(feat))
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """Compute the losses of classes and of sub-categories.
+
+        Args:
+            inputs: (B, 3, H, W) network inputs.
+            data_samples: with ``gt_label`` (K,) and ``gt_sub_label`` (K * num_sub,).
+
+        Returns:
+            ``loss_cls`` and ``loss_sub``.
+
+        Raises:
+            ValueError: if a sample has no labels, or another number of sub-categories.
+        """
+        if not all("gt_sub_label" in sample for sample in data_samples):
+            raise ValueError(
+                "training needs the sub-categories of every photo (gt_sub_label): give "
+                "train_dataloader.dataset the sub_labels file that the clustering has written"
+            )
+        labels = self.image_labels(data_samples)
+        sub_labels = torch.stack([sample.gt_sub_label for sample in data_samples])
+        feat = self.extract_feat(inputs)
+        return dict(
+            loss_cls=self.cls_head.loss(self.cls_head(feat), labels),
+            loss_sub=self.sub_head.loss(self.sub_logits(feat), sub_labels),
+        )
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> dict[str, Tensor]:
+        """Give the raw outputs (``mode='tensor'``)."""
+        feat = self.extract_feat(inputs)
+        return dict(
+            cls_logits=self.cls_head(feat),
+            cam=self.cls_head.class_maps(feat),
+            sub_logits=self.sub_logits(feat),
+        )

@@ -20,7 +20,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from afa.models.functional import resize_images, scale_size
-from afa.models.segmentors.write_result import SEG_LOGITS, write_result
+from afa.models.segmentors.base import SEG_LOGITS, segment, write_result
 
 MERGES = ("max", "mean")
 
@@ -127,17 +127,6 @@ class MultiScaleTTA(BaseTTAModel):
     def merge_preds(self, data_samples_list: Any) -> Any:
         """Refuse: mmengine asks for this method, but test_step has merged already."""
         raise NotImplementedError("MultiScaleTTA merges in test_step.")
-
-
-def segment(model: Any, images: Tensor, metas: list[dict]) -> Tensor:
-    """Give the logits (B, C, h, w) of any model that segments.
-
-    As the head gives them where the model can (``head_logits``); else, with sliding windows where
-    they are set, at the size of the images, as mmseg's models do.
-    """
-    if hasattr(model, "head_logits"):
-        return model.head_logits(images)
-    return getattr(model, "inference", model.encode_decode)(images, metas)
 
 
 def _meta(images: Tensor) -> dict:

@@ -17,7 +17,7 @@ param_scheduler = [
 train_cfg = dict(max_iters=max_iters, val_interval=10000)
 default_hooks = dict(checkpoint=dict(interval=10000))
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=5000, pseudo_iters=15000),
+    dict(type="PhaseHook", phases=dict(cls=0, pseudo=5000, propagated=15000)),
     dict(type="ReproducibleHook"),
     dict(type="WSSSVisualizationHook", interval=4000),
 ]

@@ -18,7 +18,7 @@ train_cfg = dict(max_iters=max_iters, val_interval=500)
 # Without masks nothing says which checkpoint segments best: the last one is kept, not the best.
 default_hooks = dict(checkpoint=dict(interval=500, max_keep_ckpts=2, save_best=None))
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=800, pseudo_iters=1600),
+    dict(type="PhaseHook", phases=dict(cls=0, pseudo=800, propagated=1600)),
     dict(type="ReproducibleHook"),
     dict(type="WSSSVisualizationHook", interval=500),
 ]

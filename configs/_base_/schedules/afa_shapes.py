@@ -30,7 +30,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=380, pseudo_iters=680),
+    dict(type="PhaseHook", phases=dict(cls=0, pseudo=380, propagated=680)),
     dict(type="ReproducibleHook"),
     dict(type="WSSSVisualizationHook", interval=360),
 ]

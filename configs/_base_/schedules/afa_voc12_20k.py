@@ -42,7 +42,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
 )
 custom_hooks = [
-    dict(type="PhaseHook", cls_iters=2000, pseudo_iters=6000),
+    dict(type="PhaseHook", phases=dict(cls=0, pseudo=2000, propagated=6000)),
     dict(type="ReproducibleHook"),
     dict(type="WSSSVisualizationHook", interval=1000),
 ]

@@ -48,8 +48,9 @@ def test_lines_at_the_interval_and_at_the_end(clock):
 def test_later_phases_count_more(clock):
     said = []
     costs = dict(cls=1, pseudo=3, propagated=5)
-    hook = ConsoleProgressHook(interval=4, phase_costs=costs, say=said.append)
-    runner = _runner([PhaseHook(cls_iters=4, pseudo_iters=6)])
+    hook = ConsoleProgressHook(interval=4, say=said.append)
+    runner = _runner([PhaseHook(dict(cls=0, pseudo=4, propagated=6))])
+    runner.model.phases = costs
     _train(hook, runner, clock, [1, 1, 1, 1, 3, 3, 5, 5])
     assert said[0].endswith("16 s left")  # 3 + 3 + 5 + 5
     assert said[1].endswith("0 s left")

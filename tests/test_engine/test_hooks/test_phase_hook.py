@@ -10,7 +10,8 @@ from afa.engine.hooks.phase_hook import PhaseHook
 
 
 class _Model(nn.Module):
-    phase = "propagated"
+    phases = dict(warm=1, cut=2, walked=3)
+    phase = "walked"
 
     def set_phase(self, phase):
         self.phase = phase
@@ -21,17 +22,18 @@ def _runner(model, iteration=0):
 
 
 @pytest.mark.parametrize(
-    ("iters", "phases"),
+    ("begins", "phases"),
     [
-        ((2, 4), ["cls", "cls", "pseudo", "pseudo", "propagated", "propagated"]),
-        ((0, 3), ["pseudo", "pseudo", "pseudo", "propagated", "propagated", "propagated"]),
-        ((3, 3), ["cls", "cls", "cls", "propagated", "propagated", "propagated"]),
-        ((0, 0), ["propagated"] * 6),
+        (dict(warm=0, cut=2, walked=4), ["warm", "warm", "cut", "cut", "walked", "walked"]),
+        (dict(cut=0, walked=3), ["cut", "cut", "cut", "walked", "walked", "walked"]),
+        (dict(warm=0, cut=3, walked=3), ["warm", "warm", "warm", "walked", "walked", "walked"]),
+        (dict(walked=0), ["walked"] * 6),
     ],
 )
-def test_phase_of_each_iteration(iters, phases):
-    hook, model = PhaseHook(*iters), _Model()
+def test_phase_of_each_iteration(begins, phases):
+    hook, model = PhaseHook(begins), _Model()
     runner = _runner(model)
+    hook.before_train(runner)
     seen = []
     for runner.iter in range(6):
         hook.before_train_iter(runner, batch_idx=0)
@@ -40,27 +42,41 @@ def test_phase_of_each_iteration(iters, phases):
     assert runner.logger.info.call_count == len(set(phases))  # once at each change
 
 
-@pytest.mark.parametrize(("iteration", "phase"), [(1, "cls"), (2, "pseudo"), (9, "propagated")])
+@pytest.mark.parametrize(("iteration", "phase"), [(1, "warm"), (2, "cut"), (9, "walked")])
 def test_a_resumed_run_is_in_the_right_phase(iteration, phase):
     model = _Model()
     runner = _runner(model, iteration)
-    PhaseHook(2, 4).before_train_iter(runner, batch_idx=0)
+    PhaseHook(dict(warm=0, cut=2, walked=4)).before_train_iter(runner, batch_idx=0)
     assert model.phase == phase
 
 
 def test_the_model_inside_a_wrapper_is_set():
     model = _Model()
     runner = _runner(DataParallel(model))
-    PhaseHook(1, 2).before_train_iter(runner, batch_idx=0)
-    assert model.phase == "cls"
-    assert "iteration 0: phase 'cls'" in runner.logger.info.call_args.args[0]
+    hook = PhaseHook(dict(warm=0, cut=1))
+    hook.before_train(runner)
+    hook.before_train_iter(runner, batch_idx=0)
+    assert model.phase == "warm"
+    assert "iteration 0: phase 'warm'" in runner.logger.info.call_args.args[0]
 
 
-@pytest.mark.parametrize("iters", [(5, 4), (-1, 4)])
-def test_wrong_order(iters):
-    text = rf"0 <= cls_iters <= pseudo_iters .*, got cls_iters={iters[0]} and pseudo_iters=4"
+@pytest.mark.parametrize("begins", [dict(), dict(cls=1), dict(cls=0, pseudo=5, propagated=4)])
+def test_wrong_order(begins):
+    with pytest.raises(ValueError, match=rf"the first at 0, in order, .*, got {begins}"):
+        PhaseHook(begins)
+
+
+@pytest.mark.parametrize(
+    ("phases", "text"),
+    [
+        (_Model.phases, "names the phase 'cls', but _Model has the phases warm, cut, walked: mend"),
+        ({}, "names the phase 'cls', but _Model has no phases: mend custom_hooks"),
+    ],
+)
+def test_phases_of_another_model_are_refused_before_the_first_iteration(phases, text, monkeypatch):
+    monkeypatch.setattr(_Model, "phases", phases)
     with pytest.raises(ValueError, match=text):
-        PhaseHook(*iters)
+        PhaseHook(dict(cls=0)).before_train(_runner(_Model()))
 
 
 def test_it_is_registered():

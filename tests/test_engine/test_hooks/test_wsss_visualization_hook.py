@@ -64,7 +64,7 @@ def _cfg(data_root, work_dir, hook=None, validate=True, **model):
             logger=dict(type="LoggerHook", interval=1),
             checkpoint=dict(type="CheckpointHook", interval=99, by_epoch=False, save_last=False),
         ),
-        custom_hooks=[dict(type="PhaseHook", cls_iters=1, pseudo_iters=2)],
+        custom_hooks=[dict(type="PhaseHook", phases=dict(cls=0, pseudo=1, propagated=2))],
         log_processor=dict(type="AFALogProcessor", by_epoch=False, window_size=1),
         visualizer=dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend")]),
         randomness=dict(seed=3),
@@ -130,15 +130,17 @@ def test_truth_is_drawn_for_validation_images(data_root, tmp_path, monkeypatch):
         assert np.abs(look.image.astype(int) - photo).max() <= 1
         assert look.cam.min() >= 0 and look.cam.max() <= 1
         tokens = look.token_grid[0] * look.token_grid[1]
-        assert look.attention.shape == look.affinity.shape == (tokens, tokens)
-        assert np.allclose(look.attention.sum(1), 1, atol=1e-4)
+        assert list(look.query_maps) == ["attention", "affinity"]
+        for maps in look.query_maps.values():
+            assert maps.shape == (tokens, tokens) and maps.min() >= 0 and maps.max() <= 1
+        assert np.allclose(look.query_maps["attention"].max(1), 1)
         assert list(look.labels) == ["pseudo label", "propagated label", "prediction"]
     assert _pictures(runner)["wsss_labels_4.png"].shape[1] == 6 + 6 * 198
 
 
 def test_only_the_first_process_draws():
     hook = WSSSVisualizationHook(interval=1)
-    runner = SimpleNamespace(rank=1, iter=0, model=SimpleNamespace(make_labels=None))
+    runner = SimpleNamespace(rank=1, iter=0, model=SimpleNamespace(training_view=None))
     hook.before_train(runner)
     hook.after_train_iter(runner, 0)  # would fail on a visualizer that is not there
     assert hook._samples == []

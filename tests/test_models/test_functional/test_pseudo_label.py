@@ -5,11 +5,11 @@ import torch
 
 from afa.models.functional import (
     ignore_outside,
+    label_of_masks,
     label_of_two_scores,
     labels_from_masks,
     merge_thresholds,
     power_background,
-    refined_label,
     resize_maps,
     soft_masks,
     stacked_masks,
@@ -104,10 +104,10 @@ def test_ignore_outside_wants_one_box_per_image():
         ignore_outside(torch.ones(2, 2, 2), [(0, 1, 0, 1)])
 
 
-def test_refined_label_refines_first_and_resizes_after():
+def test_masks_are_resized_before_the_best_is_taken():
     masks = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
-    label = refined_label(masks, torch.tensor([[2]]), (1, 4), refine=lambda m: m.flip(3))
-    assert label.tolist() == [[[3, 3, 0, 0]]]
+    label = label_of_masks(masks, torch.tensor([[2]]), (1, 4))
+    assert label.tolist() == [[[0, 0, 3, 3]]]
 
 
 def test_cams_are_resized_before_the_softmax():

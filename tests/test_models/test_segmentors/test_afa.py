@@ -95,7 +95,7 @@ def test_a_phase_computes_only_what_it_needs(monkeypatch, phase):
         _count(monkeypatch, model.decode_head, "forward"),
         _count(monkeypatch, model.affinity_head, "forward"),
         _count(monkeypatch, model.refiner, "weights"),
-        _count(monkeypatch, sys.modules["afa.models.functional.random_walk"], "random_walk"),
+        _count(monkeypatch, sys.modules["afa.models.functional.affinity"], "random_walk"),
     ]
     losses = model(make_inputs(), make_samples(LABELS), mode="loss")
     assert tuple(mock.call_count for mock in mocks) == CALLS[phase]

@@ -47,7 +47,7 @@ def run():
     model.cls_head.classifier.weight.data.mul_(2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     inputs, samples = make_inputs(4, 64, 64), make_samples(LABELS, BOXES)
-    hook = PhaseHook(cls_iters=6, pseudo_iters=12)
+    hook = PhaseHook(dict(cls=0, pseudo=6, propagated=12))
     runner = SimpleNamespace(model=model, logger=Mock())
     curve = []
     for runner.iter in range(20):

@@ -1,7 +1,7 @@
-"""Resize maps to the size of a photo, however large it is.
+"""Maps, logits and label maps at the size of a photo, however large it is.
 
-B images, C maps, h w pixels of the maps, H W of the photo. 21 maps at 10,000 x 10,000 pixels are
-8.4 GB; strips of rows hold a fixed share of them at a time.
+B images, C maps or classes, h w pixels of the maps, H W of the photo. 21 maps at 10,000 x 10,000
+pixels are 8.4 GB; strips of rows hold a fixed share of them at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -72,3 +72,45 @@ def cut_padding(maps: Tensor, size: Sequence[int], padding: Sequence[int] | None
     maps = F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
     left, right, top, bottom = padding
     return maps[..., top : maps.shape[2] - bottom, left : maps.shape[3] - right]
+
+
+def label_map(
+    logits: Tensor,
+    size: tuple[int, int],
+    align_corners: bool = False,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """Resize logits and take the best class of every pixel, strip by strip.
+
+    Args:
+        logits: (C, h, w).
+        size: height and width of the label map.
+        align_corners: as in ``F.interpolate``.
+        labels: (C,) label of each class, of any integer type; None for 0..C-1.
+
+    Returns:
+        (1, H, W) int64, or of the type of ``labels``.
+    """
+    dtype = torch.int64 if labels is None else labels.dtype
+    label = torch.empty((1, *size), dtype=dtype, device=logits.device)
+    for y0, strip in resize_strips(logits[None], size, align_corners):
+        best = strip.max(dim=1).indices  # faster than argmax on CPU
+        label[:, y0 : y0 + strip.shape[2]] = best if labels is None else labels[best]
+    return label
+
+
+def possible_labels(logits: Tensor, thr: float) -> Tensor:
+    """List the labels that a segmentation does not rule out.
+
+    Args:
+        logits: (C, h, w).
+        thr: probability that a label reaches somewhere; 0 keeps all labels.
+
+    Returns:
+        (L,) int64 in ascending order: the background, every label that is the best of some pixel,
+        and every label whose probability reaches ``thr`` at some pixel.
+    """
+    keep = logits.softmax(dim=0).amax(dim=(1, 2)) >= thr
+    keep[logits.max(dim=0).indices.unique()] = True
+    keep[0] = True
+    return torch.nonzero(keep)[:, 0]

@@ -11,7 +11,7 @@ from afa.models.functional import (
     transition_weights,
     windowed_random_walk,
 )
-from afa.models.functional.transition import (
+from afa.models.functional.pair_walk import (
     DENSE_MAX_TOKENS,
     chebyshev_weights,
     matrix_power_times,
