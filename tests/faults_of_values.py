@@ -61,7 +61,7 @@ FAULTS = [
     Fault(
         "phases crossed",
         "train_afa",
-        "phases with the iterations that they begin at, the first at 0",
+        "the phases of AFA begin in the order cls, pseudo, propagated",
         option("custom_hooks.1.phases.pseudo=5"),
     ),
     Fault("PAR dilations", "train_afa", "dilations", option("model.refiner.dilations=2")),

@@ -144,7 +144,7 @@ def _write(folder: Path, name: str, model: dict) -> None:
     cfg.custom_hooks = [dict(type="ReproducibleHook")]
     cfg.log_processor = dict(type="AFALogProcessor", by_epoch=False)
     if name == "afa":
-        cfg.custom_hooks.append(dict(type="PhaseHook", phases=dict(cls=0, pseudo=1, propagated=1)))
+        cfg.custom_hooks.append(dict(type="PhaseHook", phases=dict(cls=0, propagated=1)))
     else:
         cfg.val_evaluator = cfg.test_evaluator = dict(type="MultiLabelMetric", prefix="cls")
     cfg.dump(folder / f"{name}.py")

@@ -15,12 +15,12 @@ class PhaseHook(Hook):
     The phase follows from the iteration alone, so that a resumed run is in the right one.
 
     Args:
-        phases: phase -> the iteration that it begins at, counted from 0, in order. Which phases
-            there are is the model's to say (``phases`` of :class:`WSSSSegmentor`); one can be left
-            out. AFA on VOC: ``dict(cls=0, pseudo=2000, propagated=6000)``.
+        phases: phase -> the iteration that it begins at, counted from 0. Which phases there are,
+            and their order, is the model's to say (``phases`` of :class:`WSSSSegmentor`); one can
+            be left out. AFA on VOC: ``dict(cls=0, pseudo=2000, propagated=6000)``.
 
     Raises:
-        ValueError: if the phases do not begin one after the other, the first at 0.
+        ValueError: if none begins at 0, or two at the same iteration.
 
     Example:
         >>> PhaseHook(dict(cls=0, pseudo=2000, propagated=6000)).phase(2000)
@@ -28,13 +28,15 @@ class PhaseHook(Hook):
     """
 
     def __init__(self, phases: Mapping[str, int]) -> None:
-        begins = list(phases.values())
-        if not begins or begins[0] != 0 or begins != sorted(begins):
+        begins = sorted(phases.values())
+        if not begins or begins[0] != 0 or len(set(begins)) < len(begins):
             raise ValueError(
-                "PhaseHook needs phases with the iterations that they begin at, the first at 0, in "
-                f"order, such as dict(cls=0, pseudo=2000, propagated=6000), got {dict(phases)}"
+                "PhaseHook needs phases with the iterations that they begin at, the first at 0 and "
+                "each at its own, such as dict(cls=0, pseudo=2000, propagated=6000), got "
+                f"{dict(phases)}"
             )
-        self.phases = dict(phases)
+        # Not in the order of the dict: a config that is written to a file has its keys sorted.
+        self.phases = dict(sorted(phases.items(), key=lambda item: item[1]))
 
     def phase(self, iteration: int) -> str:
         """Name the phase of an iteration, counted from 0."""
@@ -44,7 +46,7 @@ class PhaseHook(Hook):
         """Compare the phases with those of the model.
 
         Raises:
-            ValueError: if the model has no such phase.
+            ValueError: if the model has no such phase, or its phases have another order.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         known = tuple(getattr(model, "phases", ()))
@@ -54,6 +56,12 @@ class PhaseHook(Hook):
             raise ValueError(
                 f"PhaseHook names the phase '{unknown[0]}', but {type(model).__name__} has {has}: "
                 "mend custom_hooks"
+            )
+        order = [name for name in known if name in self.phases]
+        if order != list(self.phases):
+            raise ValueError(
+                f"PhaseHook: the phases of {type(model).__name__} begin in the order "
+                f"{', '.join(order)}, got {self.phases}: mend custom_hooks"
             )
 
     def before_train_iter(

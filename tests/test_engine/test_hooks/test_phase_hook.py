@@ -26,7 +26,7 @@ def _runner(model, iteration=0):
     [
         (dict(warm=0, cut=2, walked=4), ["warm", "warm", "cut", "cut", "walked", "walked"]),
         (dict(cut=0, walked=3), ["cut", "cut", "cut", "walked", "walked", "walked"]),
-        (dict(warm=0, cut=3, walked=3), ["warm", "warm", "warm", "walked", "walked", "walked"]),
+        (dict(walked=3, warm=0), ["warm", "warm", "warm", "walked", "walked", "walked"]),
         (dict(walked=0), ["walked"] * 6),
     ],
 )
@@ -60,10 +60,17 @@ def test_the_model_inside_a_wrapper_is_set():
     assert "iteration 0: phase 'warm'" in runner.logger.info.call_args.args[0]
 
 
-@pytest.mark.parametrize("begins", [dict(), dict(cls=1), dict(cls=0, pseudo=5, propagated=4)])
-def test_wrong_order(begins):
-    with pytest.raises(ValueError, match=rf"the first at 0, in order, .*, got {begins}"):
+@pytest.mark.parametrize("begins", [dict(), dict(cls=1), dict(cls=0, pseudo=4, propagated=4)])
+def test_wrong_begins(begins):
+    with pytest.raises(ValueError, match=rf"the first at 0 and each at its own, .*, got {begins}"):
         PhaseHook(begins)
+
+
+def test_another_order_than_that_of_the_model():
+    PhaseHook(dict(cut=5, warm=0)).before_train(_runner(_Model()))  # that of the dict is none
+    text = r"phases of _Model begin in the order cut, walked, got {'walked': 0, 'cut': 5}: mend"
+    with pytest.raises(ValueError, match=text):
+        PhaseHook(dict(cut=5, walked=0)).before_train(_runner(_Model()))
 
 
 @pytest.mark.parametrize(
