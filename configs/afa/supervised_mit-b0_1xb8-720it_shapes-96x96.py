@@ -1,5 +1,6 @@
 # Upper bound for AFA on Shapes: the same network and schedule, trained on the true masks.
 _base_ = [
+    "../_base_/models/imagenet_colours.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/afa_shapes.py",
     "../_base_/default_runtime.py",
@@ -18,15 +19,7 @@ train_pipeline = [
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 model = dict(
     type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        size=crop_size,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=crop_size),
     backbone=dict(type="MiTAttn", arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0),
     decode_head=dict(
         type="SegformerHead",

@@ -2,6 +2,7 @@
 # begins with the backbone of the classifier. Pictures are doubled: the grid of the random walk is then 24 x 24
 # and not 12 x 12, on which pairs of radius 5 and 256 steps, made for VOC's 47 x 63, reach everything.
 _base_ = [
+    "../_base_/models/imagenet_colours.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/afa_shapes.py",
     "../_base_/default_runtime.py",
@@ -25,15 +26,7 @@ test_pipeline = [
 ]
 model = dict(
     type="AffinityNet",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        size=crop_size,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=crop_size),
     backbone=dict(
         type="MiTAttn",
         arch="b0",

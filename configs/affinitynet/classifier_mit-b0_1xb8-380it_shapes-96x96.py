@@ -1,5 +1,6 @@
 # AffinityNet's classifier on Shapes, from scratch, by the recipe of AFA's classification phase there.
 _base_ = [
+    "../_base_/models/imagenet_colours.py",
     "../_base_/datasets/shapes.py",
     "../_base_/schedules/afa_shapes.py",
     "../_base_/default_runtime.py",
@@ -9,15 +10,7 @@ crop_size = (96, 96)
 max_iters = 380
 model = dict(
     type="CAMClassifier",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        size=crop_size,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=crop_size),
     backbone=dict(type="MiTAttn", arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0),
     cls_head=dict(
         type="CAMHead",

@@ -19,24 +19,25 @@ test_pipeline = [
     dict(type="PackWSSSInputs"),
 ]
 
+_dataset = dict(
+    type=dataset_type,
+    data_root=data_root,
+    image_labels="image_labels.json",
+)
 train_dataloader = dict(
     batch_size=4,
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
+        **_dataset,
         ann_file="ImageSets/train.txt",
         data_prefix=dict(img_path="train2014", seg_map_path="SegmentationClass/train2014"),
-        image_labels="image_labels.json",
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
+        **_dataset,
         ann_file="ImageSets/val.txt",
         data_prefix=dict(img_path="val2014", seg_map_path="SegmentationClass/val2014"),
-        image_labels="image_labels.json",
         pipeline=test_pipeline,
         test_mode=True,
     ),

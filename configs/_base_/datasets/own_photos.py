@@ -20,21 +20,22 @@ test_pipeline = [
     dict(type="PackWSSSInputs"),
 ]
 
+_dataset = dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img_path="", seg_map_path="masks"),
+)
 train_dataloader = dict(
     batch_size=4,
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path="", seg_map_path="masks"),
+        **_dataset,
         split="train",
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        data_prefix=dict(img_path="", seg_map_path="masks"),
+        **_dataset,
         split="val",
         pipeline=test_pipeline,
         test_mode=True,

@@ -20,26 +20,26 @@ test_pipeline = [
     dict(type="PackWSSSInputs"),
 ]
 
+_dataset = dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
+    image_labels="Annotations",
+)
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
+        **_dataset,
         ann_file="ImageSets/Segmentation/train.txt",
-        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
-        image_labels="Annotations",
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
     num_workers=1,
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
+        **_dataset,
         ann_file="ImageSets/Segmentation/val.txt",
-        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
-        image_labels="Annotations",
         pipeline=test_pipeline,
         test_mode=True,
     ),

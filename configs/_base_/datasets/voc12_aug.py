@@ -18,24 +18,24 @@ test_pipeline = [
     dict(type="PackWSSSInputs"),
 ]
 
+_dataset = dict(
+    type=dataset_type,
+    data_root=data_root,
+    data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
+    image_labels="image_labels.json",
+)
 train_dataloader = dict(
     batch_size=2,
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
+        **_dataset,
         ann_file="ImageSets/SegmentationAug/train_aug.txt",
-        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
-        image_labels="image_labels.json",
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
+        **_dataset,
         ann_file="ImageSets/SegmentationAug/val.txt",
-        data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
-        image_labels="image_labels.json",
         pipeline=test_pipeline,
         test_mode=True,
     ),

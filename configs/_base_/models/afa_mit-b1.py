@@ -1,16 +1,9 @@
 # AFA on a Mix Transformer B1 (method: Ru et al., CVPR 2022).
+_base_ = "./imagenet_colours.py"
 num_classes = 21
 model = dict(
     type="AFA",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        size=(512, 512),
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=(512, 512)),
     backbone=dict(
         type="MiTAttn",
         arch="b1",

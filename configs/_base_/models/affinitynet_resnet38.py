@@ -1,15 +1,8 @@
 # AffinityNet (Ahn & Kwak, CVPR 2018).
+_base_ = "./imagenet_colours.py"
 model = dict(
     type="AffinityNet",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        size=(448, 448),
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=(448, 448)),
     backbone=dict(
         type="ResNet38",
         out_indices=(2, 3, 5),

@@ -1,16 +1,9 @@
 # Classifier of AffinityNet (Ahn & Kwak, CVPR 2018) and SC-CAM (Chang et al., CVPR 2020).
+_base_ = "./imagenet_colours.py"
 num_classes = 21
 model = dict(
     type="CAMClassifier",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        size=(448, 448),
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=(448, 448)),
     backbone=dict(
         type="ResNet38",
         out_indices=(5,),

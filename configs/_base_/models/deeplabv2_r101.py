@@ -1,16 +1,9 @@
 # DeepLab-v2 on ResNet-101 (Chen et al., TPAMI 2018); torchvision's weights.
+_base_ = "./imagenet_colours.py"
 num_classes = 21
 model = dict(
     type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        size=(321, 321),
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=(321, 321)),
     backbone=dict(
         type="ResNet",
         depth=101,

@@ -1,16 +1,9 @@
 # Segmentation network of AffinityNet (Ahn & Kwak, CVPR 2018) on ResNet38: two convolutions of rate 12.
+_base_ = "./imagenet_colours.py"
 num_classes = 21
 model = dict(
     type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        size=(321, 321),
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-    ),
+    data_preprocessor=dict(size=(321, 321)),
     backbone=dict(
         type="ResNet38",
         out_indices=(5,),

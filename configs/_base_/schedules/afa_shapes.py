@@ -1,5 +1,6 @@
 # Training from scratch on Shapes: the classifier at a high learning rate, which falls; then labels
 # and segmentation while the backbone moves slowly, since CAMs worsen when it does not.
+_base_ = "./iterations.py"
 max_iters = 720
 optim_wrapper = dict(
     type="OptimWrapper",
@@ -14,20 +15,10 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=1.0, end_factor=0.5, by_epoch=False, begin=375, end=385),
     dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=385, end=max_iters + 1),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=360)
+train_cfg = dict(max_iters=max_iters, val_interval=360)
 default_hooks = dict(
-    timer=dict(type="IterTimerHook"),
-    logger=dict(type="LoggerHook", interval=25, log_metric_by_epoch=False),
-    param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(
-        type="CheckpointHook",
-        by_epoch=False,
-        interval=360,
-        max_keep_ckpts=1,
-        save_best="seg/mIoU",
-        rule="greater",
-    ),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
+    logger=dict(interval=25),
+    checkpoint=dict(interval=360, save_best="seg/mIoU", rule="greater"),
 )
 custom_hooks = [
     dict(type="PhaseHook", phases=dict(cls=0, pseudo=380, propagated=680)),

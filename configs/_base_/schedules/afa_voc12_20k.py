@@ -1,5 +1,6 @@
 # 20,000 iterations: 2,000 classification only, then the pseudo label, from 6,000 on the propagated
 # label (Ru et al., CVPR 2022).
+_base_ = "./iterations.py"
 max_iters = 20000
 _warmup = 1500
 optim_wrapper = dict(
@@ -26,20 +27,9 @@ param_scheduler = [
         end=max_iters + 1,
     ),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=2000)
+train_cfg = dict(max_iters=max_iters, val_interval=2000)
 default_hooks = dict(
-    timer=dict(type="IterTimerHook"),
-    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(
-        type="CheckpointHook",
-        by_epoch=False,
-        interval=2000,
-        max_keep_ckpts=3,
-        save_best="seg/mIoU",
-        rule="greater",
-    ),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
+    checkpoint=dict(interval=2000, max_keep_ckpts=3, save_best="seg/mIoU", rule="greater")
 )
 custom_hooks = [
     dict(type="PhaseHook", phases=dict(cls=0, pseudo=2000, propagated=6000)),

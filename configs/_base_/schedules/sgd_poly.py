@@ -1,5 +1,6 @@
 # SGD with a rate that falls polynomially, as the multi-stage methods train their networks on VOC. Rate,
 # momentum and iterations stand in each config.
+_base_ = "./iterations.py"
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=5e-4),
@@ -13,12 +14,3 @@ optim_wrapper = dict(
         },
     ),
 )
-train_cfg = dict(type="IterBasedTrainLoop")
-default_hooks = dict(
-    timer=dict(type="IterTimerHook"),
-    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=1000, max_keep_ckpts=1),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
-)
-custom_hooks = [dict(type="ReproducibleHook")]
