@@ -1,18 +1,20 @@
-"""Pre-trained weights on their way from a file into a backbone.
+"""Weights on their way from a file into a network: found, fitted, and what does not fit is named.
 
-What the backbones share: find the network inside a checkpoint, bring its weights under the names of
-ours, and name what does not fit. Which names there are is the matter of each backbone
-(`mit_weights.py`, `resnet38_weights.py`, `vgg16_weights.py`). State dicts (name to tensor) that
-come in are left as they are.
+Backbones take the part that is theirs (`PretrainedBackbone`), the converters whole models
+(`NamedWeights`). Which names there are in circulation is the matter of each network. State dicts
+(name to tensor) that come in are left as they are.
 """
 
 import logging
+import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
+import torch
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from mmengine.model import BaseModule
+from torch import Tensor
 
 from afa.utils.checkpoint import load_state
 
@@ -20,42 +22,100 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict")
 # Counts of batches matter to no computation here; files of an old torch do not have them.
 _COUNT = "num_batches_tracked"
 
-Fit = Callable[[object, Mapping[str, Tensor]], dict[str, Tensor]]
+T = TypeVar("T")
 
 
-def check_init_cfg(init_cfg: dict | None) -> None:
-    """Raise ValueError for an `init_cfg` that is neither None nor a checkpoint."""
-    if init_cfg is None:
-        return
-    if set(init_cfg) != {"type", "checkpoint"} or init_cfg["type"] != "Pretrained":
-        raise ValueError(
-            "init_cfg must be None or dict(type='Pretrained', checkpoint=PATH) (prefixes in the "
-            f"file are found without being named), but got {init_cfg!r}."
-        )
+class PretrainedBackbone(BaseModule):
+    """A backbone that begins with drawn weights, or with those of a file in any known layout.
 
-
-def load_pretrained(
-    module: nn.Module, checkpoint: str, fit: Fit, read: Callable[[str], object] = load_state
-) -> None:
-    """Load weights into a backbone; mmengine's own loader may run code of the file.
+    A subclass says how to draw them, and how to fit what a file holds. mmengine's own loader may
+    run code of the file.
 
     Args:
-        module: The backbone, changed in place.
-        checkpoint: Path of the file.
-        fit: Takes what the file holds and the state dict of the backbone, and gives a state dict
-            with exactly the same names.
-        read: Reads the file without running code of it.
+        init_cfg: None for drawn weights, or dict(type='Pretrained', checkpoint=PATH).
+
+    Raises:
+        ValueError: If `init_cfg` is anything else.
+    """
+
+    read_file: Callable[[str | os.PathLike], object] = staticmethod(load_state)
+
+    def __init__(self, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if init_cfg is None:
+            return
+        if set(init_cfg) != {"type", "checkpoint"} or init_cfg["type"] != "Pretrained":
+            raise ValueError(
+                "init_cfg must be None or dict(type='Pretrained', checkpoint=PATH) (prefixes in "
+                f"the file are found without being named), but got {init_cfg!r}."
+            )
+
+    def init_weights(self) -> None:
+        """Load the weights that `init_cfg` names, or draw them.
+
+        Raises:
+            FileNotFoundError: If the checkpoint does not exist.
+            ValueError: If the checkpoint cannot be read, or its weights do not fit this network.
+        """
+        if self.init_cfg is None:
+            self.draw_weights()
+        else:
+            path = self.init_cfg["checkpoint"]
+            self.load_state_dict(read_converted(path, self.fit, self.read_file))
+        self._is_init = True
+
+    def draw_weights(self) -> None:
+        """Draw the weights that the network begins with where no file is named."""
+        raise NotImplementedError
+
+    def fit(self, state: object) -> dict[str, Tensor]:
+        """Turn what a file holds into a state dict with exactly the names of this backbone.
+
+        Raises:
+            ValueError: If the weights do not fit.
+        """
+        raise NotImplementedError
+
+
+def check_levels(
+    network: str,
+    out_indices: Sequence[int],
+    frozen_stages: int,
+    base_channels: int,
+    default: Sequence[int],
+) -> None:
+    """Raise ValueError for arguments that a network of six levels cannot be built from.
+
+    `network` and `default`, levels that could be given, are for the messages.
+    """
+    levels = list(out_indices)
+    if not levels or levels != sorted(set(levels)) or not 0 <= levels[0] <= levels[-1] <= 5:
+        raise ValueError(
+            f"{network}: out_indices must be levels 0 to 5, ascending, e.g. {default}, but got "
+            f"{out_indices!r}."
+        )
+    if not -1 <= frozen_stages <= 6:
+        raise ValueError(f"{network}: frozen_stages must be -1 to 6, but got {frozen_stages!r}.")
+    if base_channels < 1:
+        raise ValueError(f"{network}: base_channels must be at least 1, but got {base_channels!r}.")
+
+
+def read_converted(
+    path: str | os.PathLike,
+    convert: Callable[[object], T],
+    read: Callable[[str | os.PathLike], object] = load_state,
+) -> T:
+    """Convert what a file of weights holds; an error of `convert` names the file.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file cannot be read, or its weights do not fit.
     """
-    state = read(checkpoint)
+    state = read(path)
     try:
-        weights = fit(state, module.state_dict())
+        return convert(state)
     except ValueError as error:
-        raise ValueError(f"{checkpoint}: {error}") from error
-    module.load_state_dict(weights)
+        raise ValueError(f"{path}: {error}") from error
 
 
 def unwrap_state_dict(state: object) -> dict[str, Tensor]:
@@ -149,6 +209,8 @@ def fit_weights(
     expected: Mapping[str, Tensor],
     network: str,
     optional: Collection[str] = (),
+    is_larger: bool = False,
+    hint: str = "",
 ) -> dict[str, Tensor]:
     """Check weights against the backbone that takes them.
 
@@ -157,26 +219,32 @@ def fit_weights(
         expected: State dict of the backbone.
         network: Name of the network, for the messages.
         optional: Names that may be missing, all of them together or none.
+        is_larger: The weights are known to be of a network with more blocks.
+        hint: A sentence that follows where the weights do not fit.
 
     Returns:
         The weights under exactly the names of `expected`, from there where they may be missing.
 
     Raises:
-        ValueError: If a weight is missing or has another shape.
+        ValueError: If a weight is missing or has another shape, or the network is larger.
     """
-    drawn = set(optional) if not set(optional) & set(state_dict) else set()
+    drawn = set() if set(optional) & set(state_dict) else set(optional)
     missing = [k for k in expected if k not in state_dict and k not in drawn and _COUNT not in k]
     misfits = [
         f"{k} is {tuple(state_dict[k].shape)} instead of {tuple(v.shape)}"
         for k, v in expected.items()
         if k in state_dict and state_dict[k].shape != v.shape
     ]
-    if missing or misfits:
-        problems = [f"{len(missing)} missing ({first_names(missing)})"] if missing else []
-        problems += [f"{len(misfits)} of another shape ({first_names(misfits)})"] if misfits else []
-        raise ValueError(f"The weights do not fit {network}: {', '.join(problems)}.")
+    problems = [f"{len(missing)} missing ({first_names(missing)})"] if missing else []
+    problems += [f"{len(misfits)} of another shape ({first_names(misfits)})"] if misfits else []
+    if is_larger and not problems:
+        problems = ["the weights have more blocks"]
+    if problems:
+        sentence = f"The weights do not fit {network}: {', '.join(problems)}."
+        raise ValueError(f"{sentence} {hint}".rstrip())
     if drawn:
-        _warn(f"The file does not have, and training begins with drawn numbers in: {_join(drawn)}.")
+        names = ", ".join(sorted(drawn))
+        _warn(f"The file does not have, and training begins with drawn numbers in: {names}.")
     unexpected = [k for k in state_dict if k not in expected]
     if unexpected:
         _warn(
@@ -186,14 +254,72 @@ def fit_weights(
     return {k: state_dict.get(k, v) for k, v in expected.items()}
 
 
+class NamedWeights:
+    """The weights of another program's checkpoint, while they are converted.
+
+    Args:
+        tensors: Name to tensor; left as it is.
+        model: What the weights are converted for, for the messages.
+        program: Whose program wrote them, for the messages.
+
+    Attributes:
+        tensors: What nobody has taken yet.
+        problems: What did not fit so far.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], model: str, program: str) -> None:
+        self.tensors = dict(tensors)
+        self.problems: list[str] = []
+        self._model = model
+        self._program = program
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Remove and return a weight.
+
+        Args:
+            name: Its name.
+            shape: Its shape; a negative number fits any size.
+
+        Returns:
+            The weight; a small one of zeros in the place of one that does not fit.
+        """
+        value = self.tensors.pop(name, None)
+        wanted = tuple("any" if size < 0 else size for size in shape)
+        if value is None:
+            self.problems.append(f"{name} is missing")
+        elif value.ndim != len(shape) or any(
+            0 <= size != given for size, given in zip(shape, value.shape, strict=True)
+        ):
+            self.problems.append(f"{name} is {tuple(value.shape)} instead of {wanted}")
+        else:
+            return value
+        return torch.zeros([max(size, 1) for size in shape])
+
+    def take_below(self, prefix: str) -> dict[str, Tensor]:
+        """Remove and return all weights below a prefix, without it."""
+        names = [k for k in self.tensors if k.startswith(prefix)]
+        return {k.removeprefix(prefix): self.tensors.pop(k) for k in names}
+
+    def finish(self) -> None:
+        """Log what nobody took.
+
+        Raises:
+            ValueError: If something did not fit; the first five are named.
+        """
+        if self.problems:
+            raise ValueError(
+                f"The weights do not fit {self._model} ({len(self.problems)} problems): "
+                f"{first_names(self.problems, 5)}. A checkpoint of {self._program} is needed."
+            )
+        if self.tensors:
+            names = ", ".join(self.tensors)
+            print_log(f"Left out, unknown to {self._model}: {names}.", logger="current")
+
+
 def first_names(names: Iterable[str], count: int = 3) -> str:
     """Join the first few names, and say that there are more."""
     names = list(names)
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
-
-
-def _join(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
+    return ", ".join(names[:count] + ["..."] * (len(names) > count))
 
 
 def _warn(text: str) -> None:

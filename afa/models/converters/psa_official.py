@@ -19,11 +19,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from afa.models.backbones.pretrained import first_names, fit_weights, unwrap_state_dict
-from afa.models.backbones.resnet38 import ResNet38
-from afa.models.backbones.resnet38_weights import convert_resnet38_state_dict
-from afa.models.converters.named_weights import NamedWeights
-from afa.utils.checkpoint import load_state, save_state
+from afa.models.backbones.pretrained import (
+    NamedWeights,
+    first_names,
+    fit_weights,
+    read_converted,
+    unwrap_state_dict,
+)
+from afa.models.backbones.resnet38 import ResNet38, convert_resnet38_state_dict
+from afa.utils.checkpoint import save_state
 
 _PROGRAM = "the AffinityNet authors' program"
 _MARKS = {"CAMClassifier": "fc8.weight", "AffinityNet": "f9.weight"}
@@ -81,11 +85,7 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> tuple[
         FileNotFoundError: If `source` does not exist.
         ValueError: If `source` cannot be read or does not fit.
     """
-    state = load_state(source)
-    try:
-        model, weights = convert_psa_official(state)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    model, weights = read_converted(source, convert_psa_official)
     meta: dict[str, str | int] = {"converted_from": Path(source).name, "model": model}
     if model == "CAMClassifier":
         meta["num_classes"] = weights["cls_head.classifier.weight"].shape[0] + 1
