@@ -17,12 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from afa.models.backbones.pretrained import (
-    find_backbone,
-    fit_weights,
-    take_backbone,
-    unwrap_state_dict,
-)
+from afa.models.backbones.pretrained import find_backbone, fit_weights
 
 
 class MiTArch(NamedTuple):
@@ -87,15 +82,14 @@ def convert_mit_state_dict(state_dict: object) -> dict[str, Tensor]:
     Raises:
         ValueError: If no Mix Transformer is found, or more than one.
     """
-    tensors = unwrap_state_dict(state_dict)
-    layout, prefix = find_backbone(
-        tensors,
+    layout, backbone = find_backbone(
+        state_dict,
         _ANCHORS,
         "Mix Transformer",
         "patch_embed1.proj.weight (SegFormer), layers.0.0.projection.weight (mmseg) or "
         "patch_embeddings.0.proj.weight (Hugging Face)",
+        _HEADS,
     )
-    backbone = take_backbone(tensors, prefix, _HEADS)
     if layout == "mmseg":
         return _from_mmseg(backbone)
     return _from_huggingface(backbone) if layout == "huggingface" else backbone

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from afa.utils.checkpoint import load_state
 
+_MAX_DEPTH = 8  # of checkpoints in checkpoints; a damaged file may hold itself
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 # Counts of batches matter to no computation here; files of an old torch do not have them.
 _COUNT = "num_batches_tracked"
@@ -130,12 +131,11 @@ def unwrap_state_dict(state: object) -> dict[str, Tensor]:
     Raises:
         ValueError: If there are none.
     """
-    while isinstance(state, Mapping):
-        inner = [state[k] for k in _WRAPPERS if isinstance(state.get(k), Mapping)]
-        if not inner:
-            break
-        state = inner[0]
     entries: Mapping[Any, Any] = state if isinstance(state, Mapping) else {}
+    for _ in range(_MAX_DEPTH):
+        inner = [entries[k] for k in _WRAPPERS if isinstance(entries.get(k), Mapping)]
+        if inner:
+            state = entries = inner[0]
     tensors = {k: v for k, v in entries.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
         raise ValueError(f"The weights must be a dict of named tensors, but got {_brief(state)}.")
@@ -143,25 +143,29 @@ def unwrap_state_dict(state: object) -> dict[str, Tensor]:
 
 
 def find_backbone(
-    tensors: Mapping[str, Tensor],
+    state: object,
     anchors: Mapping[str, re.Pattern[str]],
     network: str,
     examples: str,
-) -> tuple[str, str]:
-    """Find which program named the weights, and below which prefix the backbone lies.
+    heads: Collection[str] = (),
+) -> tuple[str, dict[str, Tensor]]:
+    """Find a backbone in what a checkpoint file holds, and log what else there is.
 
     Args:
-        tensors: Named tensors.
-        anchors: Layout to a pattern of one weight that every file of it has; group 1 is the prefix.
+        state: Named tensors, possibly inside a checkpoint; see `unwrap_state_dict`.
+        anchors: Layout to a pattern of one weight that every file of it has; group 1 is the prefix
+            below which the backbone lies.
         network: Name of the network, for the messages.
         examples: The names that were looked for, for the messages.
+        heads: First parts of names that are no backbone's, although they are below the prefix.
 
     Returns:
-        Layout and prefix.
+        The layout, and the weights of the backbone without the prefix.
 
     Raises:
         ValueError: If the network is not there, or several times.
     """
+    tensors = unwrap_state_dict(state)
     found = {
         (layout, match[1])
         for layout, anchor in anchors.items()
@@ -176,32 +180,14 @@ def find_backbone(
     if len(found) > 1:
         places = ", ".join(repr(prefix) for _, prefix in sorted(found))
         raise ValueError(f"The weights hold several {network}s, below {places}: keep one.")
-    return found.pop()
-
-
-def take_backbone(
-    tensors: Mapping[str, Tensor], prefix: str, heads: Collection[str] = ()
-) -> dict[str, Tensor]:
-    """Keep the weights of the backbone, and log what else there was.
-
-    Args:
-        tensors: Named tensors.
-        prefix: What the names of the backbone begin with; may be empty.
-        heads: First parts of names that are no backbone's, although they are below the prefix.
-
-    Returns:
-        The weights below the prefix, without it.
-    """
+    layout, prefix = found.pop()
     backbone = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     left_out = {k for k in backbone if k.split(".")[0] in heads}
     others = left_out | {k for k in tensors if not k.startswith(prefix)}
     if others:
         parts = sorted({k.removeprefix("module.").split(".")[0] for k in others})
-        print_log(
-            f"Left out {len(others)} weights that are not the backbone's: {', '.join(parts)}.",
-            logger="current",
-        )
-    return {k: v for k, v in backbone.items() if k not in left_out}
+        _log(f"Left out {len(others)} weights that are not the backbone's: {', '.join(parts)}.")
+    return layout, {k: v for k, v in backbone.items() if k not in left_out}
 
 
 def fit_weights(
@@ -244,13 +230,12 @@ def fit_weights(
         raise ValueError(f"{sentence} {hint}".rstrip())
     if drawn:
         names = ", ".join(sorted(drawn))
-        _warn(f"The file does not have, and training begins with drawn numbers in: {names}.")
+        text = f"The file does not have, and training begins with drawn numbers in: {names}."
+        _log(text, logging.WARNING)
     unexpected = [k for k in state_dict if k not in expected]
     if unexpected:
-        _warn(
-            f"{len(unexpected)} weights have no place in {network} and are left out: "
-            f"{first_names(unexpected)}."
-        )
+        text = f"{len(unexpected)} weights have no place in {network} and are left out: "
+        _log(f"{text}{first_names(unexpected)}.", logging.WARNING)
     return {k: state_dict.get(k, v) for k, v in expected.items()}
 
 
@@ -274,14 +259,9 @@ class NamedWeights:
         self._program = program
 
     def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """Remove and return a weight.
+        """Remove and return a weight; a negative number in `shape` fits any size.
 
-        Args:
-            name: Its name.
-            shape: Its shape; a negative number fits any size.
-
-        Returns:
-            The weight; a small one of zeros in the place of one that does not fit.
+        In the place of one that does not fit stands a small one of zeros.
         """
         value = self.tensors.pop(name, None)
         wanted = tuple("any" if size < 0 else size for size in shape)
@@ -313,7 +293,7 @@ class NamedWeights:
             )
         if self.tensors:
             names = ", ".join(self.tensors)
-            print_log(f"Left out, unknown to {self._model}: {names}.", logger="current")
+            _log(f"Left out, unknown to {self._model}: {names}.")
 
 
 def first_names(names: Iterable[str], count: int = 3) -> str:
@@ -322,8 +302,8 @@ def first_names(names: Iterable[str], count: int = 3) -> str:
     return ", ".join(names[:count] + ["..."] * (len(names) > count))
 
 
-def _warn(text: str) -> None:
-    print_log(text, logger="current", level=logging.WARNING)
+def _log(text: str, level: int = logging.INFO) -> None:
+    print_log(text, logger="current", level=level)
 
 
 def _brief(value: object) -> str:

@@ -34,8 +34,6 @@ from afa.models.backbones.pretrained import (
     check_levels,
     find_backbone,
     fit_weights,
-    take_backbone,
-    unwrap_state_dict,
 )
 from afa.utils.checkpoint import load_state
 
@@ -46,7 +44,8 @@ _STRIDES = (2, 2, 2, 1, 1, 1)
 _DILATIONS = (1, 1, 1, 2, 4, 4)
 
 _ANCHORS = {
-    "mxnet": re.compile(r"^(arg:|)conv1a_weight$"),
+    "mxnet": re.compile(r"^()arg:conv1a_weight$"),
+    "mxnet without arg:": re.compile(r"^()conv1a_weight$"),
     "psa": re.compile(r"^(|.*\.)conv1a\.weight$"),
 }
 _MXNET_BLOCK = re.compile(r"(res|bn)(\d)(?:a|b(\d+))_(branch\w+?)_(\w+)")
@@ -317,11 +316,10 @@ def convert_resnet38_state_dict(state_dict: object) -> dict[str, Tensor]:
     Raises:
         ValueError: If no ResNet38 is found, or more than one.
     """
-    tensors = unwrap_state_dict(state_dict)
-    layout, prefix = find_backbone(
-        tensors, _ANCHORS, "ResNet38", "conv1a_weight (MXNet) or conv1a.weight (AffinityNet)"
+    layout, backbone = find_backbone(
+        state_dict, _ANCHORS, "ResNet38", "conv1a_weight (MXNet) or conv1a.weight (AffinityNet)"
     )
-    return _from_mxnet(tensors) if layout == "mxnet" else take_backbone(tensors, prefix)
+    return backbone if layout == "psa" else _from_mxnet(backbone)
 
 
 def _from_mxnet(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

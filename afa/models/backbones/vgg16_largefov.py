@@ -32,8 +32,6 @@ from afa.models.backbones.pretrained import (
     check_levels,
     find_backbone,
     fit_weights,
-    take_backbone,
-    unwrap_state_dict,
 )
 
 NUM_LEVELS = 6
@@ -186,11 +184,9 @@ def convert_vgg16_state_dict(
     Raises:
         ValueError: If no VGG16 is found, or more than one, or one with batch norm.
     """
-    tensors = unwrap_state_dict(state_dict)
-    layout, prefix = find_backbone(
-        tensors, _ANCHORS, "VGG16", "features.0.weight (torchvision) or conv1_1.weight (Caffe)"
+    layout, backbone = find_backbone(
+        state_dict, _ANCHORS, "VGG16", "features.0.weight (torchvision) or conv1_1.weight (Caffe)"
     )
-    backbone = take_backbone(tensors, prefix)
     if layout == "caffe":
         return backbone
     if "features.1.running_mean" in backbone:

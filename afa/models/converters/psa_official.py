@@ -65,8 +65,7 @@ def convert_psa_official(state_dict: object) -> tuple[str, dict[str, Tensor]]:
     head = {k: v for k, v in tensors.items() if k.split(".")[0] in _HEADS}
     out = _convert_backbone({k: v for k, v in tensors.items() if k not in head}, width)
     weights = NamedWeights(head, model, _PROGRAM)
-    take = _take_cam_head if model == "CAMClassifier" else _take_affinity_head
-    out |= take(weights, width)
+    out |= _convert_head(weights, model, width)
     weights.finish()
     return model, out
 
@@ -93,14 +92,11 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> tuple[
     return model, len(weights)
 
 
-def _take_cam_head(weights: NamedWeights, width: int) -> dict[str, Tensor]:
-    """Take the classifier, a 1x1 convolution on the last level."""
-    fc8 = weights.take("fc8.weight", (-1, _TOP * width, 1, 1))
-    return {"cls_head.classifier.weight": fc8}
-
-
-def _take_affinity_head(weights: NamedWeights, width: int) -> dict[str, Tensor]:
-    """Take the 1x1 convolutions of the levels and that of their concatenation."""
+def _convert_head(weights: NamedWeights, model: str, width: int) -> dict[str, Tensor]:
+    """Take the classifier, or the 1x1 convolutions of the levels and of their concatenation."""
+    if model == "CAMClassifier":
+        fc8 = weights.take("fc8.weight", (-1, _TOP * width, 1, 1))
+        return {"cls_head.classifier.weight": fc8}
     out = {}
     for i, (name, channels) in enumerate(_LEVELS):
         weight = weights.take(f"{name}.weight", (-1, channels * width, 1, 1))

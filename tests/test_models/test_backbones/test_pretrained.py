@@ -11,7 +11,6 @@ from afa.models.backbones.pretrained import (
     find_backbone,
     first_names,
     fit_weights,
-    take_backbone,
     unwrap_state_dict,
 )
 
@@ -25,8 +24,11 @@ def messages(monkeypatch):
     return seen
 
 
-def find(*names):
-    return find_backbone(dict.fromkeys(names), ANCHORS, "Net", "stem.w or first.w")
+def find(*names, heads=()):
+    """Give layout and names of the backbone in a file with these names."""
+    tensors = {name: torch.ones(1) for name in names}
+    layout, backbone = find_backbone(tensors, ANCHORS, "Net", "stem.w or first.w", heads)
+    return layout, list(backbone)
 
 
 def test_unwrapping_leaves_the_given_dict_alone():
@@ -35,9 +37,21 @@ def test_unwrapping_leaves_the_given_dict_alone():
     assert list(inner) == ["w", "step"]
 
 
+def test_a_checkpoint_that_holds_itself_is_no_weights():
+    state = {"step": 3}
+    state["model"] = state
+    with pytest.raises(ValueError, match="but got a dict with step, model"):
+        unwrap_state_dict(state)
+
+
 @pytest.mark.parametrize(
     ("state", "what"),
-    [({}, "an empty dict"), ({"a": 1, 2: 3}, "a dict with a, 2"), ([1], "a list")],
+    [
+        ({}, "an empty dict"),
+        ({"a": 1, 2: 3}, "a dict with a, 2"),
+        ({"model": {"state_dict": {}}, "a": 1}, "an empty dict"),
+        ([1], "a list"),
+    ],
 )
 def test_what_holds_no_tensors_is_described(state, what):
     with pytest.raises(ValueError, match=f"dict of named tensors, but got {what}"):
@@ -45,8 +59,8 @@ def test_what_holds_no_tensors_is_described(state, what):
 
 
 def test_layout_and_prefix_are_found():
-    assert find("a", "stem.w") == ("ours", "")
-    assert find("module.net.first.w", "head.w") == ("theirs", "module.net.")
+    assert find("a", "stem.w") == ("ours", ["a", "stem.w"])
+    assert find("module.net.first.w", "head.w") == ("theirs", ["first.w"])
     with pytest.raises(
         ValueError, match=r"no Net: no name ends in stem\.w or first\.w; .* are a, b"
     ):
@@ -56,10 +70,10 @@ def test_layout_and_prefix_are_found():
 
 
 def test_what_is_not_the_backbone_is_left_out_and_logged(messages):
-    tensors = {"net.stem.w": 1, "net.head.w": 2, "module.other.w": 3}
-    assert take_backbone(tensors, "net.", heads=("head",)) == {"stem.w": 1}
+    names = ("net.stem.w", "net.head.w", "module.other.w")
+    assert find(*names, heads=("head",)) == ("ours", ["stem.w"])
     assert messages == ["Left out 2 weights that are not the backbone's: head, other."]
-    assert take_backbone({"stem.w": 1}, "") == {"stem.w": 1}
+    assert find("stem.w") == ("ours", ["stem.w"])
     assert len(messages) == 1
 
 
