@@ -62,27 +62,12 @@ class AttentionAffinityHead(BaseModule):
             if isinstance(attn, Tensor):
                 logits = torch.einsum("banm,a->bnm", attn.float(), weight)
             else:
-                logits = weighted_logits(attn[0], attn[1], weight)
+                # sum_a w_a q_a k_a^T is one product of the heads side by side, (B, N, A * d):
+                # A times less memory, and no (B, A, N, N) to go back through.
+                q, k = attn[0].float() * weight.view(-1, 1, 1), attn[1].float()
+                q, k = (heads.transpose(1, 2).flatten(2) for heads in (q, k))
+                logits = q @ k.transpose(1, 2)
             return (logits + logits.transpose(1, 2) + self.proj.bias.float()).sigmoid()
-
-
-def weighted_logits(q: Tensor, k: Tensor, weight: Tensor) -> Tensor:
-    """Sum the logits of all heads with a weight each, without making those of any head.
-
-    sum_a w_a q_a k_a^T is one product of the heads side by side, [w_1 q_1 .. w_A q_A] and
-    [k_1 .. k_A]^T: A times less memory, and no (B, A, N, N) to go back through.
-
-    Args:
-        q: queries (B, A, N, d).
-        k: keys (B, A, N, d).
-        weight: (A,).
-
-    Returns:
-        (B, N, N) float32.
-    """
-    q = q.float() * weight.view(-1, 1, 1)
-    q, k = (heads.transpose(1, 2).flatten(2) for heads in (q, k.float()))  # (B, N, A * d)
-    return q @ k.transpose(1, 2)
 
 
 @MODELS.register_module()

@@ -5,13 +5,14 @@ arXiv:2203.02664), which learns semantic affinity from the attention of the last
 Deliberately different: stage 4 has stride 1 by default, so that stages 3 and 4 both stand at
 stride 16; attention is fused except in the blocks whose logits are asked for; a map smaller than
 the spatial reduction is padded instead of refused. Attribute names give the parameter names of the
-official SegFormer checkpoints; other names are those of `mit_weights.py`.
+official SegFormer checkpoints; how other programs name them is in `mit_weights.py`.
 
 B batch, C channels, H W image, h w token grid, N = h * w tokens (row-major), M keys (N, or fewer
 after spatial reduction), A attention maps.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from numbers import Integral
 
@@ -133,24 +134,8 @@ class EfficientAttention(nn.Module):
         return self.norm(map_to_tokens(self.sr(feature_map)))
 
 
-class DepthwiseConv(nn.Module):
-    """3x3 depthwise convolution on tokens: it stands for the position encoding.
-
-    Args:
-        channels: Channels of a token.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-
-    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Convolve tokens (B, N, C) on their grid."""
-        return map_to_tokens(self.dwconv(tokens_to_map(x, grid)))
-
-
 class MixFFN(nn.Module):
-    """Feed-forward network with a depthwise convolution before the activation.
+    """Feed-forward network whose 3x3 depthwise convolution stands for the position encoding.
 
     Args:
         embed_dims: Channels of a token.
@@ -160,12 +145,14 @@ class MixFFN(nn.Module):
     def __init__(self, embed_dims: int, hidden_dims: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(embed_dims, hidden_dims)
-        self.dwconv = DepthwiseConv(hidden_dims)
+        conv = nn.Conv2d(hidden_dims, hidden_dims, 3, padding=1, groups=hidden_dims)
+        self.dwconv = nn.Sequential(OrderedDict(dwconv=conv))
         self.fc2 = nn.Linear(hidden_dims, embed_dims)
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Map tokens (B, N, C) to tokens of the same shape."""
-        return self.fc2(F.gelu(self.dwconv(self.fc1(x), grid)))
+        feature_map = self.dwconv(tokens_to_map(self.fc1(x), grid))
+        return self.fc2(F.gelu(map_to_tokens(feature_map)))
 
 
 class MiTBlock(nn.Module):
