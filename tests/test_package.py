@@ -19,8 +19,8 @@ MODULES = {
     "scikit-learn": {"sklearn"},
     "torch": {"torch", "triton"},
 }
-# For backbones in users' configs, mmengine's TensorBoard backend, weights by torchvision's names.
-NOT_IMPORTED = {"timm", "tensorboard", "torchvision"}
+# For backbones in users' configs, and mmengine's TensorBoard backend.
+NOT_IMPORTED = {"timm", "tensorboard"}
 
 
 @pytest.fixture(scope="module")

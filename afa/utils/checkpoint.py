@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import HistoryBuffer
 
 _STATISTICS = ("min", "max", "mean", "current")
 _UNSAFE_PATTERNS = (
@@ -51,9 +52,8 @@ def load_state(path: str | os.PathLike) -> object:
             warnings.simplefilter("ignore")  # of odd pickles: they are read, or refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:
-        raise ValueError(
-            f"The checkpoint {path} must not be read: check its permissions."
-        ) from error
+        text = f"The checkpoint {path} must not be read: check its permissions."
+        raise ValueError(text) from error
     except Exception as error:  # torch raises a dozen types, down to KeyError, for broken files
         raise ValueError(_explain(path, error)) from error
 
@@ -113,8 +113,6 @@ def _history_attribute(owner: object, name: str) -> Any:
     A HistoryBuffer of mmengine names its four statistics through `getattr`. The real one would lead
     from any listed object to every other object of the process.
     """
-    from mmengine.logging import HistoryBuffer
-
     if owner is HistoryBuffer and name in _STATISTICS:
         return getattr(HistoryBuffer, name)
     raise ValueError(f"refused attribute {name} of {owner!r}")
@@ -122,15 +120,8 @@ def _history_attribute(owner: object, name: str) -> Any:
 
 def _safe_globals() -> list[Callable | tuple[Callable, str]]:
     """List what a checkpoint of mmengine needs beyond tensors and containers."""
-    from mmengine.logging import HistoryBuffer
-
-    listed: list[Any] = [
-        HistoryBuffer,
-        (_history_attribute, "builtins.getattr"),
-        (_history_attribute, "__builtin__.getattr"),
-        np.ndarray,
-        np.dtype,
-    ]
+    listed: list[Any] = [HistoryBuffer, np.ndarray, np.dtype]
+    listed += [(_history_attribute, f"{module}.getattr") for module in ("builtins", "__builtin__")]
     # One class for each dtype: they carry no code. Objects ("O") stay out.
     listed += {type(np.dtype(code)) for code in "?bhilqBHILQefdgFDSUMm"}
     core = np._core if hasattr(np, "_core") else np.core  # numpy 2, numpy 1

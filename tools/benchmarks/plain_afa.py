@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from mmseg.models.decode_heads import SegformerHead
 from torch import Tensor
+from torchvision.ops import stochastic_depth
 
-from afa.models.backbones.mit_layers import drop_path, tokens_to_map
+from afa.models.backbones.mit_attn import tokens_to_map
 from afa.models.functional import resize_images, resize_maps
 from plain_par import plain_par
 
@@ -64,10 +65,11 @@ def plain_encode(
     for stage in range(1, 5):
         tokens, grid = backbone.get_submodule(f"patch_embed{stage}")(x)
         for block in backbone.get_submodule(f"block{stage}").children():
-            rate = block.drop_path_rate if block.training and use_drop_path else 0.0
+            rate, drops = block.drop_path_rate, block.training and use_drop_path
             out, logits = plain_attention(block.attn, block.norm1(tokens), grid)
-            tokens = tokens + drop_path(out, rate)
-            tokens = tokens + drop_path(block.mlp(block.norm2(tokens), grid), rate)
+            tokens = tokens + stochastic_depth(out, rate, "row", drops)
+            out = block.mlp(block.norm2(tokens), grid)
+            tokens = tokens + stochastic_depth(out, rate, "row", drops)
             attn.append(logits)
         x = tokens_to_map(backbone.get_submodule(f"norm{stage}")(tokens), grid)
         feats.append(x)

@@ -1,40 +1,51 @@
-"""Weights of the Mix Transformer in the layouts that are in circulation.
+"""Weights of the Mix Transformer: its sizes, and the layouts that are in circulation.
 
-Three programs name the same numbers differently. All functions here take state dicts (name to
-tensor) and leave them as they are; i is the stage (1 to 4), j the block.
+Three programs name the same numbers differently. `MiTAttn` has SegFormer's names, also in our own
+checkpoints, below `backbone.`; i is the stage (1 to 4), j the block.
 
 | layout      | patch embedding                 | block            | keys and values          |
 |-------------|---------------------------------|------------------|--------------------------|
 | segformer   | patch_embed{i}.proj             | block{i}.{j}     | kv (2C rows, keys first) |
 | mmseg       | layers.{i-1}.0.projection       | layers.{i-1}.1.{j} | in_proj (3C rows: q, k, v) |
 | huggingface | patch_embeddings.{i-1}.proj     | block.{i-1}.{j}  | key, value               |
-
-'afa' is the segformer layout inside a checkpoint of this package.
 """
 
-import logging
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor
 
-from afa.models.backbones.mit_layers import ARCHS
-from afa.models.backbones.pretrained import (
-    find_backbone,
-    first_names,
-    take_backbone,
-    unwrap_state_dict,
-)
+from afa.models.backbones.pretrained import find_backbone, fit_weights
+
+
+class MiTArch(NamedTuple):
+    """Sizes in which the members of the family differ."""
+
+    embed_dims: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+
+
+_WIDE = (64, 128, 320, 512)
+ARCHS = {
+    "b0": MiTArch((32, 64, 160, 256), (2, 2, 2, 2)),
+    "b1": MiTArch(_WIDE, (2, 2, 2, 2)),
+    "b2": MiTArch(_WIDE, (3, 4, 6, 3)),
+    "b3": MiTArch(_WIDE, (3, 4, 18, 3)),
+    "b4": MiTArch(_WIDE, (3, 8, 27, 3)),
+    "b5": MiTArch(_WIDE, (3, 6, 40, 3)),
+}
 
 _ANCHORS = {
     "segformer": re.compile(r"^(|.*\.)patch_embed[1-4]\.proj\.weight$"),
     "mmseg": re.compile(r"^(|.*\.)layers\.[0-3]\.0\.projection\.weight$"),
     "huggingface": re.compile(r"^(|.*\.)patch_embeddings\.[0-3]\.proj\.weight$"),
 }
-_HEADS = ("head", "classifier", "decode_head", "auxiliary_head", "decoder", "attn_proj")
-_OWN_HEADS = ("cls_head", "affinity_head")
+_HEADS = (
+    *("head", "classifier", "decode_head", "auxiliary_head", "decoder", "attn_proj"),
+    *("cls_head", "affinity_head"),  # our own
+)
 _MMSEG_BLOCK = {
     "attn.attn.out_proj": "attn.proj",
     "attn.sr": "attn.sr",
@@ -58,27 +69,6 @@ _HUGGINGFACE_BLOCK = {
 }
 
 
-def detect_layout(state_dict: object) -> str:
-    """Recognise the program that named the weights.
-
-    Args:
-        state_dict: Named tensors, possibly wrapped; see `unwrap_state_dict`.
-
-    Returns:
-        'segformer', 'mmseg', 'huggingface' or 'afa'.
-
-    Raises:
-        ValueError: If no Mix Transformer is found, or more than one.
-    """
-    tensors = unwrap_state_dict(state_dict)
-    layout, prefix = _find_mit(tensors)
-    root = prefix.removesuffix("backbone.")
-    own = tuple(f"{root}{head}." for head in _OWN_HEADS)
-    if layout == "segformer" and root != prefix and any(k.startswith(own) for k in tensors):
-        return "afa"
-    return layout
-
-
 def convert_mit_state_dict(state_dict: object) -> dict[str, Tensor]:
     """Bring the weights of a Mix Transformer to the official names.
 
@@ -92,9 +82,14 @@ def convert_mit_state_dict(state_dict: object) -> dict[str, Tensor]:
     Raises:
         ValueError: If no Mix Transformer is found, or more than one.
     """
-    tensors = unwrap_state_dict(state_dict)
-    layout, prefix = _find_mit(tensors)
-    backbone = take_backbone(tensors, prefix, _HEADS + _OWN_HEADS)
+    layout, backbone = find_backbone(
+        state_dict,
+        _ANCHORS,
+        "Mix Transformer",
+        "patch_embed1.proj.weight (SegFormer), layers.0.0.projection.weight (mmseg) or "
+        "patch_embeddings.0.proj.weight (Hugging Face)",
+        _HEADS,
+    )
     if layout == "mmseg":
         return _from_mmseg(backbone)
     return _from_huggingface(backbone) if layout == "huggingface" else backbone
@@ -132,41 +127,14 @@ def fit_mit_weights(
     Raises:
         ValueError: If a weight is missing, has another shape, or belongs to a deeper network.
     """
-    missing = [k for k in expected if k not in state_dict]
-    misfits = [
-        f"{k} is {tuple(state_dict[k].shape)} instead of {tuple(v.shape)}"
-        for k, v in expected.items()
-        if k in state_dict and state_dict[k].shape != v.shape
-    ]
     found = guess_arch(state_dict)
-    if missing or misfits or found not in (arch, None):
-        problems = [f"{len(missing)} missing ({first_names(missing)})"] if missing else []
-        problems += [f"{len(misfits)} of another shape ({first_names(misfits)})"] if misfits else []
-        problems += [] if problems else ["the weights have more blocks"]
-        looks = f"MiT-{found.upper()}: set arch='{found}'" if found else "no known size"
-        raise ValueError(
-            f"The weights do not fit MiT-{arch.upper()}: {', '.join(problems)}. "
-            f"They look like {looks}."
-        )
-    unexpected = [k for k in state_dict if k not in expected]
-    if unexpected:
-        print_log(
-            f"{len(unexpected)} weights have no place in MiT-{arch.upper()} and are left out: "
-            f"{first_names(unexpected)}.",
-            logger="current",
-            level=logging.WARNING,
-        )
-    return {k: state_dict[k] for k in expected}
-
-
-def _find_mit(tensors: Mapping[str, Tensor]) -> tuple[str, str]:
-    """Return the layout, and the prefix below which the backbone lies."""
-    return find_backbone(
-        tensors,
-        _ANCHORS,
-        "Mix Transformer",
-        "patch_embed1.proj.weight (SegFormer), layers.0.0.projection.weight (mmseg) or "
-        "patch_embeddings.0.proj.weight (Hugging Face)",
+    looks = f"MiT-{found.upper()}: set arch='{found}'" if found else "no known size"
+    return fit_weights(
+        state_dict,
+        expected,
+        f"MiT-{arch.upper()}",
+        is_larger=found not in (arch, None),
+        hint=f"They look like {looks}.",
     )
 
 

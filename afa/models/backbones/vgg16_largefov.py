@@ -4,29 +4,56 @@ Chen et al., "Semantic Image Segmentation with Deep Convolutional Nets and Fully
 ICLR 2015 (arXiv:1412.7062), DeepLab-LargeFOV: the last two poolings keep the grid, conv5 has
 dilation 2, and VGG16's first fully connected layer is a 3x3 convolution of dilation 12. Also the
 second backbone of AffinityNet (Ahn & Kwak, CVPR 2018). B images, H W pixels.
+
+Two programs name the weights, and we take Caffe's names:
+
+| layout      | convolutions                     | fc6, fc7                                       |
+|-------------|----------------------------------|------------------------------------------------|
+| torchvision | features.0, .2, .5, ..., .28     | classifier.0 (4096, 7 * 7 * 512), classifier.3 |
+| caffe       | conv1_1, conv1_2, ..., conv5_3   | fc6 (1024, 512, 3, 3), fc7 (1024, 1024, 1, 1)  |
+
+The large-field-of-view network has smaller fully connected layers than VGG16. Its authors took
+every so many-th of the rows and of the places of the filters; so does `convert_vgg16_state_dict`:
+of each axis evenly spaced entries, without scaling.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.model import BaseModule, kaiming_init
+import torch
+from mmengine.model import kaiming_init
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from afa.models.backbones.pretrained import check_init_cfg, fit_weights, load_pretrained
-from afa.models.backbones.vgg16_weights import NUM_CONVS, convert_vgg16_state_dict
+from afa.models.backbones.pretrained import (
+    PretrainedBackbone,
+    check_levels,
+    find_backbone,
+    fit_weights,
+)
 
 NUM_LEVELS = 6
+# The 13 convolutions, level by level: conv1_1 to conv5_3.
+CONVS = tuple(
+    tuple(f"conv{i}_{j + 1}" for j in range(num_convs))
+    for i, num_convs in enumerate((2, 2, 3, 3, 3), 1)
+)
 _WIDTHS = (1, 2, 4, 8, 8, 16)  # times base_channels
 _STRIDES = (2, 2, 2, 1, 1)  # of the poolings
 _DILATIONS = (1, 1, 1, 1, 2)
 _FC6_DILATION = 12
+_ANCHORS = {
+    "torchvision": re.compile(r"^(|.*\.)features\.0\.weight$"),
+    "caffe": re.compile(r"^(|.*\.)conv1_1\.weight$"),
+}
+_POOL_SIZE = 7  # side of the grid that VGG16's first fully connected layer sees
 _FC_NAMES = ("fc6.weight", "fc6.bias", "fc7.weight", "fc7.bias")
 
 
 @MODELS.register_module()
-class VGG16LargeFOV(BaseModule):
+class VGG16LargeFOV(PretrainedBackbone):
     """VGG16 as DeepLab-LargeFOV uses it.
 
     | level    | 0     | 1     | 2     | 3     | 4     | 5    |
@@ -65,23 +92,24 @@ class VGG16LargeFOV(BaseModule):
         base_channels: int = 64,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
-        check_init_cfg(init_cfg)
-        _check_arguments(out_indices, dropout_ratio, frozen_stages, base_channels)
+        super().__init__(init_cfg)
+        check_levels("VGG16LargeFOV", out_indices, frozen_stages, base_channels, (2, 4, 5))
+        if not 0 <= dropout_ratio < 1:
+            raise ValueError(
+                "VGG16LargeFOV: dropout_ratio must be a share in [0, 1), but got "
+                f"{dropout_ratio!r}."
+            )
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.level_channels = tuple(base_channels * width for width in _WIDTHS)
 
         in_channels = 3
-        self.levels: list[list[str]] = []
-        for i, num_convs in enumerate(NUM_CONVS):
-            names = [f"conv{i + 1}_{j + 1}" for j in range(num_convs)]
+        for i, names in enumerate(CONVS):
             channels, dilation = self.level_channels[i], _DILATIONS[i]
             for name in names:
                 conv = nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation)
                 self.add_module(name, conv)
                 in_channels = channels
-            self.levels.append(names)
         channels, dilation = self.level_channels[5], _FC6_DILATION
         self.fc6 = nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation)
         self.fc7 = nn.Conv2d(channels, channels, 1)
@@ -89,7 +117,7 @@ class VGG16LargeFOV(BaseModule):
         self._freeze()
 
     def _freeze(self) -> None:
-        names = [name for level in self.levels[: max(self.frozen_stages, 0)] for name in level]
+        names = [name for level in CONVS[: max(self.frozen_stages, 0)] for name in level]
         if self.frozen_stages == NUM_LEVELS:
             names += ["fc6", "fc7", "dropout"]
         for name in names:
@@ -101,21 +129,22 @@ class VGG16LargeFOV(BaseModule):
         self._freeze()
         return self
 
-    def init_weights(self) -> None:
-        """Load the weights that `init_cfg` names, or draw them as He et al. do.
-
-        A file without fully connected layers leaves fc6 and fc7 drawn, and the log says so.
-
-        Raises:
-            FileNotFoundError: If the checkpoint does not exist.
-            ValueError: If the checkpoint cannot be read, or its weights do not fit this network.
-        """
+    def draw_weights(self) -> None:
+        """Draw the weights as He et al. do."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 kaiming_init(module)
-        if self.init_cfg is not None:
-            load_pretrained(self, self.init_cfg["checkpoint"], _fit)
-        self._is_init = True
+
+    def fit(self, state: object) -> dict[str, Tensor]:
+        """Turn what a file holds into a state dict of this network.
+
+        A file without fully connected layers leaves fc6 and fc7 drawn, and the log says so.
+        """
+        self.draw_weights()
+        expected = self.state_dict()
+        shapes = expected["fc6.weight"].shape, expected["fc7.weight"].shape
+        weights = convert_vgg16_state_dict(state, *shapes)
+        return fit_weights(weights, expected, "VGG16LargeFOV", optional=_FC_NAMES)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the levels of `out_indices`.
@@ -127,7 +156,7 @@ class VGG16LargeFOV(BaseModule):
             One map (B, level_channels[i], ceil(H / stride), ceil(W / stride)) for each.
         """
         feats = {}
-        for i, names in enumerate(self.levels):
+        for i, names in enumerate(CONVS):
             for name in names:
                 x = F.relu(self.get_submodule(name)(x))
             x = F.max_pool2d(x, 3, stride=_STRIDES[i], padding=1)
@@ -139,31 +168,63 @@ class VGG16LargeFOV(BaseModule):
         return tuple(feats[i] for i in self.out_indices)
 
 
-def _fit(state: object, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    shapes = expected["fc6.weight"].shape, expected["fc7.weight"].shape
-    weights = convert_vgg16_state_dict(state, *shapes)
-    return fit_weights(weights, expected, "VGG16LargeFOV", optional=_FC_NAMES)
+def convert_vgg16_state_dict(
+    state_dict: object, fc6_shape: Sequence[int], fc7_shape: Sequence[int]
+) -> dict[str, Tensor]:
+    """Bring the weights of a VGG16 to the names and sizes of `VGG16LargeFOV`.
+
+    Args:
+        state_dict: Named tensors in any known layout and below any prefix, possibly wrapped.
+        fc6_shape: Shape of the weight of fc6, (C', C, 3, 3).
+        fc7_shape: Shape of the weight of fc7, (C', C', 1, 1).
+
+    Returns:
+        The weights; fc6 and fc7 only where the file has them. Names that are unknown stay.
+
+    Raises:
+        ValueError: If no VGG16 is found, or more than one, or one with batch norm.
+    """
+    layout, backbone = find_backbone(
+        state_dict, _ANCHORS, "VGG16", "features.0.weight (torchvision) or conv1_1.weight (Caffe)"
+    )
+    if layout == "caffe":
+        return backbone
+    if "features.1.running_mean" in backbone:
+        raise ValueError("The weights are of a VGG with batch norm: those of vgg16 are needed.")
+    return _from_torchvision(backbone, {"fc6": tuple(fc6_shape), "fc7": tuple(fc7_shape)})
 
 
-def _check_arguments(
-    out_indices: Sequence[int], dropout_ratio: float, frozen_stages: int, base_channels: int
-) -> None:
-    """Raise ValueError for arguments that no network can be built from."""
-    levels = list(out_indices)
-    if not levels or levels != sorted(set(levels)) or not 0 <= levels[0] <= levels[-1] <= 5:
-        raise ValueError(
-            f"VGG16LargeFOV: out_indices must be levels 0 to 5, ascending, e.g. (2, 4, 5), but got "
-            f"{out_indices!r}."
-        )
-    if not 0 <= dropout_ratio < 1:
-        raise ValueError(
-            f"VGG16LargeFOV: dropout_ratio must be a share in [0, 1), but got {dropout_ratio!r}."
-        )
-    if not -1 <= frozen_stages <= NUM_LEVELS:
-        raise ValueError(
-            f"VGG16LargeFOV: frozen_stages must be -1 to 6, but got {frozen_stages!r}."
-        )
-    if base_channels < 1:
-        raise ValueError(
-            f"VGG16LargeFOV: base_channels must be at least 1, but got {base_channels!r}."
-        )
+def _from_torchvision(
+    state: Mapping[str, Tensor], fc_shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
+    """Rename torchvision's VGG16 and make its fully connected layers small."""
+    layers, index = {"classifier.0": "fc6", "classifier.3": "fc7"}, 0
+    for names in CONVS:
+        for name in names:
+            layers[f"features.{index}"] = name
+            index += 2  # a ReLU behind each convolution
+        index += 1  # the pooling
+    out = {}
+    for key, value in state.items():
+        layer, _, kind = key.rpartition(".")
+        name = layers.get(layer, layer)
+        if name in fc_shapes:
+            shape = fc_shapes[name]
+            side = _POOL_SIZE if name == "fc6" else 1
+            fits = kind == "weight" and value.ndim == 2 and value.shape[1] % side**2 == 0
+            value = value.reshape(value.shape[0], -1, side, side) if fits else value
+            value = _decimate(value, shape if kind == "weight" else shape[:1])
+        out[f"{name}.{kind}" if layer else key] = value
+    return out
+
+
+def _decimate(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """Take evenly spaced entries of every axis: 7 places to 3 are the first, middle and last."""
+    if weight.ndim != len(shape) or any(n < m for n, m in zip(weight.shape, shape, strict=True)):
+        return weight  # does not fit; whoever takes it over says so
+    for axis, (n, m) in enumerate(zip(weight.shape, shape, strict=True)):
+        steps = torch.arange(m)
+        # Channels: every (n / m)-th. Places: from the first to the last.
+        index = steps * n // m if axis < 2 else steps * (n - 1) // max(m - 1, 1)
+        weight = weight.index_select(axis, index)
+    return weight

@@ -21,14 +21,13 @@ from torch import Tensor
 
 from afa.models.backbones.mit_attn import MiTAttn
 from afa.models.backbones.mit_weights import convert_mit_state_dict, fit_mit_weights, guess_arch
-from afa.models.backbones.pretrained import unwrap_state_dict
-from afa.models.converters.named_weights import NamedWeights
-from afa.utils.checkpoint import load_state, save_state
+from afa.models.backbones.pretrained import NamedWeights, read_converted, unwrap_state_dict
+from afa.utils.checkpoint import save_state
 
 # Default of torch.nn.BatchNorm2d, which mmseg's configs leave as it is.
 BN_EPS = 1e-5
 _FUSE_NAMES = {"linear_fuse.0.": "linear_fuse.conv.", "linear_fuse.1.": "linear_fuse.bn."}
-_BN_STATISTICS = ("weight", "bias", "running_mean", "running_var")
+_BN_WEIGHTS = ("weight", "bias", "running_mean", "running_var")
 
 
 def convert_afa_official(state_dict: object) -> dict[str, Tensor]:
@@ -73,11 +72,7 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> int:
         FileNotFoundError: If `source` does not exist.
         ValueError: If `source` cannot be read or does not fit.
     """
-    state = load_state(source)
-    try:
-        weights = convert_afa_official(state)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    weights = read_converted(source, convert_afa_official)
     backbone = {k.removeprefix("backbone."): v for k, v in weights.items()}
     meta = {
         "converted_from": Path(source).name,
@@ -124,7 +119,7 @@ def _convert_decoder(weights: NamedWeights, dims: list[int]) -> dict[str, Tensor
     fuse = weights.take("decoder.linear_fuse.conv.weight", (E, len(dims) * E, 1, 1))
     # Input channels in blocks c4, c3, c2, c1 -> c1, c2, c3, c4
     out["fusion_conv.conv.weight"] = torch.cat(fuse.chunk(len(dims), dim=1)[::-1], dim=1)
-    for kind in _BN_STATISTICS:
+    for kind in _BN_WEIGHTS:
         out[f"fusion_conv.bn.{kind}"] = weights.take(f"decoder.linear_fuse.bn.{kind}", (E,))
     count = weights.tensors.pop("decoder.linear_fuse.bn.num_batches_tracked", torch.tensor(0))
     out["fusion_conv.bn.num_batches_tracked"] = count

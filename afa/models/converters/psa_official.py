@@ -19,11 +19,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from afa.models.backbones.pretrained import first_names, fit_weights, unwrap_state_dict
-from afa.models.backbones.resnet38 import ResNet38
-from afa.models.backbones.resnet38_weights import convert_resnet38_state_dict
-from afa.models.converters.named_weights import NamedWeights
-from afa.utils.checkpoint import load_state, save_state
+from afa.models.backbones.pretrained import (
+    NamedWeights,
+    first_names,
+    fit_weights,
+    read_converted,
+    unwrap_state_dict,
+)
+from afa.models.backbones.resnet38 import ResNet38, convert_resnet38_state_dict
+from afa.utils.checkpoint import save_state
 
 _PROGRAM = "the AffinityNet authors' program"
 _MARKS = {"CAMClassifier": "fc8.weight", "AffinityNet": "f9.weight"}
@@ -61,8 +65,7 @@ def convert_psa_official(state_dict: object) -> tuple[str, dict[str, Tensor]]:
     head = {k: v for k, v in tensors.items() if k.split(".")[0] in _HEADS}
     out = _convert_backbone({k: v for k, v in tensors.items() if k not in head}, width)
     weights = NamedWeights(head, model, _PROGRAM)
-    take = _take_cam_head if model == "CAMClassifier" else _take_affinity_head
-    out |= take(weights, width)
+    out |= _convert_head(weights, model, width)
     weights.finish()
     return model, out
 
@@ -81,11 +84,7 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> tuple[
         FileNotFoundError: If `source` does not exist.
         ValueError: If `source` cannot be read or does not fit.
     """
-    state = load_state(source)
-    try:
-        model, weights = convert_psa_official(state)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    model, weights = read_converted(source, convert_psa_official)
     meta: dict[str, str | int] = {"converted_from": Path(source).name, "model": model}
     if model == "CAMClassifier":
         meta["num_classes"] = weights["cls_head.classifier.weight"].shape[0] + 1
@@ -93,14 +92,11 @@ def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> tuple[
     return model, len(weights)
 
 
-def _take_cam_head(weights: NamedWeights, width: int) -> dict[str, Tensor]:
-    """Take the classifier, a 1x1 convolution on the last level."""
-    fc8 = weights.take("fc8.weight", (-1, _TOP * width, 1, 1))
-    return {"cls_head.classifier.weight": fc8}
-
-
-def _take_affinity_head(weights: NamedWeights, width: int) -> dict[str, Tensor]:
-    """Take the 1x1 convolutions of the levels and that of their concatenation."""
+def _convert_head(weights: NamedWeights, model: str, width: int) -> dict[str, Tensor]:
+    """Take the classifier, or the 1x1 convolutions of the levels and of their concatenation."""
+    if model == "CAMClassifier":
+        fc8 = weights.take("fc8.weight", (-1, _TOP * width, 1, 1))
+        return {"cls_head.classifier.weight": fc8}
     out = {}
     for i, (name, channels) in enumerate(_LEVELS):
         weight = weights.take(f"{name}.weight", (-1, channels * width, 1, 1))

@@ -1,9 +1,13 @@
 """Losses of the methods."""
 
-from afa.models.losses.affinity_loss import AffinityLoss, affinity_loss
+from afa.models.losses.affinity_loss import (
+    AffinityLoss,
+    PairAffinityLoss,
+    affinity_loss,
+    pair_affinity_loss,
+)
 from afa.models.losses.balanced_cross_entropy_loss import BalancedCrossEntropyLoss
 from afa.models.losses.dense_energy_loss import DenseEnergyLoss, dense_energy
-from afa.models.losses.pair_affinity_loss import PairAffinityLoss, pair_affinity_loss
 
 __all__ = [
     "AffinityLoss",

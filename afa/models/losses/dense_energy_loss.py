@@ -23,7 +23,6 @@ import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 
 from afa.models.functional import scale_size
 
@@ -102,20 +101,6 @@ class BilateralGrid:
         return out
 
 
-class _QuadraticEnergy(torch.autograd.Function):
-    """sum_c v_c^T G v_c for symmetric G; the gradient 2 G v reuses the filtered values."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, values: Tensor, filtered: Tensor) -> Tensor:
-        ctx.save_for_backward(filtered)
-        return (values * filtered).sum()
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
-        (filtered,) = ctx.saved_tensors
-        return 2 * grad * filtered, None
-
-
 def dense_energy(
     prob: Tensor, image: Tensor, keep: Tensor, sigma_rgb: float = 15.0, sigma_xy: float = 100.0
 ) -> Tensor:
@@ -136,7 +121,8 @@ def dense_energy(
     with torch.no_grad():
         filtered = BilateralGrid(image, sigma_rgb, sigma_xy)(torch.cat([values, keep[None]]))
         all_pairs = (keep * filtered[-1]).sum()
-    return all_pairs - _QuadraticEnergy.apply(values, filtered[:-1])
+    # v^T G v has the gradient 2 G v for symmetric G: 2 v - v is v, and its gradient is 2.
+    return all_pairs - ((2 * values - values.detach()) * filtered[:-1]).sum()
 
 
 @MODELS.register_module()

@@ -6,11 +6,10 @@ import torch
 from torch import nn
 
 from afa.models.backbones import MiTAttn
-from afa.models.backbones.mit_layers import (
+from afa.models.backbones.mit_attn import (
     ARCHS,
     EfficientAttention,
     MiTBlock,
-    drop_path,
     map_to_tokens,
     tokens_to_map,
 )
@@ -190,14 +189,20 @@ def test_huge_queries_and_keys_do_not_overflow_in_bfloat16(backbone):
     assert all(torch.isfinite(feat).all() for feat in (*feats, *fused))
 
 
+@torch.no_grad()
 def test_drop_path_keeps_or_scales_whole_samples():
-    x = torch.ones(1000, 2, 3)
-    out = drop_path(x, 0.25)
-    per_sample = out.flatten(1)
-    assert (per_sample == per_sample[:, :1]).all()
-    assert sorted(set(per_sample[:, 0].tolist())) == pytest.approx([0.0, 4 / 3])
-    assert (per_sample[:, 0] > 0).float().mean() == pytest.approx(0.75, abs=0.05)
-    assert drop_path(x, 0.0) is x
+    block = MiTBlock(2, 1, 1, 1, 0.25)
+    block.attn.proj.weight.zero_()
+    block.attn.proj.bias.fill_(1.0)  # the first branch gives 1, the second 0
+    block.mlp.fc2.weight.zero_()
+    block.mlp.fc2.bias.zero_()
+    x = torch.randn(1, 3, 2).expand(1000, 3, 2)
+    per_sample = (block(x, (1, 3))[0] - x).flatten(1)
+    torch.testing.assert_close(per_sample, per_sample[:, :1].expand(1000, 6))
+    kept = per_sample[:, 0] > 0.5
+    torch.testing.assert_close(per_sample[:, 0], kept * (4 / 3))
+    assert kept.float().mean() == pytest.approx(0.75, abs=0.05)
+    torch.testing.assert_close(block.eval()(x, (1, 3))[0], x + 1)
 
 
 def test_drop_path_rate_grows_linearly():

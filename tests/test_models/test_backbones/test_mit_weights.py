@@ -9,10 +9,9 @@ from safetensors.torch import save_file
 from torch import nn
 from toy_afa import make_afa
 
-from afa.models.backbones import MiTAttn, mit_weights, pretrained
+from afa.models.backbones import MiTAttn, pretrained
 from afa.models.backbones.mit_weights import (
     convert_mit_state_dict,
-    detect_layout,
     fit_mit_weights,
     guess_arch,
 )
@@ -98,8 +97,7 @@ def official():
 @pytest.fixture
 def messages(monkeypatch):
     seen = []
-    for module in (mit_weights, pretrained):
-        monkeypatch.setattr(module, "print_log", lambda text, **kwargs: seen.append(text))
+    monkeypatch.setattr(pretrained, "print_log", lambda text, **kwargs: seen.append(text))
     return seen
 
 
@@ -108,7 +106,6 @@ def messages(monkeypatch):
 def test_official_names_come_back_from_any_prefix_and_wrapper(official, prefix, wrapper):
     state = {prefix + k: v for k, v in official.items()}
     state = {wrapper: state, "epoch": 3} if wrapper else state
-    assert detect_layout(state) == "segformer"
     assert_same(convert_mit_state_dict(state), official)
 
 
@@ -125,7 +122,6 @@ def test_heads_are_left_out_and_logged(official, messages):
 def test_our_own_checkpoints_are_recognised(official, prefix):
     state = {f"{prefix}backbone.{k}": v for k, v in official.items()}
     state |= {f"{prefix}cls_head.classifier.weight": torch.ones(1)}
-    assert detect_layout({"state_dict": state, "meta": {}}) == "afa"
     assert_same(convert_mit_state_dict(state), official)
 
 
@@ -137,7 +133,6 @@ def test_mmseg_weights_give_mmseg_features():
     for parameter in source.parameters():  # not the ones and zeros of a new norm or bias
         parameter.data += 0.1 * torch.randn_like(parameter)
     state = {f"backbone.{k}": v for k, v in source.state_dict().items()}
-    assert detect_layout(state) == "mmseg"
 
     model = MiTAttn("b0", strides=(4, 2, 2, 2)).eval()
     model.load_state_dict(convert_mit_state_dict(state))
@@ -157,7 +152,6 @@ def test_huggingface_weights(official, prefix):
     for kind in ("query", "key", "value"):  # the names of nvidia/mit-b0
         assert f"{prefix}block.3.1.attention.self.{kind}.weight" in state
     assert f"{prefix}block.0.0.mlp.dwconv.dwconv.weight" in state
-    assert detect_layout(state) == "huggingface"
     assert_same(convert_mit_state_dict(state), official)
 
 
@@ -235,8 +229,6 @@ def test_a_key_without_its_value_is_missed(official):
     ],
 )
 def test_what_is_no_mix_transformer_is_said(state, message):
-    with pytest.raises(ValueError, match=message):
-        detect_layout(state)
     with pytest.raises(ValueError, match=message):
         convert_mit_state_dict(state)
 

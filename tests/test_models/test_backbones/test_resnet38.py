@@ -1,9 +1,19 @@
+import re
+
 import pytest
 import torch
+import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
+from toy_mxnet import V1, V2, array_bytes, list_bytes
 
-from afa.models.backbones import ResNet38, resnet38
+from afa.models.backbones import ResNet38, pretrained, resnet38
+from afa.models.backbones.resnet38 import (
+    BasicBlock,
+    BottleneckBlock,
+    conv,
+    convert_resnet38_state_dict,
+)
 
 BASE = 2
 
@@ -164,3 +174,217 @@ def test_drawn_weights_with_frozen_batch_norm_are_worth_a_warning(monkeypatch, f
 
 def test_registered():
     assert MODELS.get("ResNet38") is ResNet38
+
+
+def draw(block):
+    """Give every weight and statistic a number of its own."""
+    for value in block.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(torch.rand_like(value) + 0.1)
+    return block.eval()
+
+
+def norm(x, state, name):
+    """Batch norm with fixed statistics and ReLU, as a formula."""
+    mean, var, weight, bias = (
+        state[f"{name}.{kind}"][:, None, None]
+        for kind in ("running_mean", "running_var", "weight", "bias")
+    )
+    return ((x - mean) / (var + 1e-5).sqrt() * weight + bias).clamp(min=0)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@torch.no_grad()
+def test_basic_block_is_the_formula(stride):
+    block = draw(BasicBlock(3, 5, 4, stride, (1, 2)))
+    state, x = block.state_dict(), torch.randn(2, 3, 7, 6)
+    activated = norm(x, state, "bn_branch2a")
+    torch.testing.assert_close(block.activate(x), activated)
+    branch = F.conv2d(activated, state["conv_branch2a.weight"], stride=stride, padding=1)
+    branch = norm(branch, state, "bn_branch2b1")
+    branch = F.conv2d(branch, state["conv_branch2b1.weight"], padding=2, dilation=2)
+    # The shortcut that changes the shape starts from the activated input.
+    shortcut = F.conv2d(activated, state["conv_branch1.weight"], stride=stride)
+    expected = shortcut + branch
+    assert expected.shape[2:] == (-(-7 // stride), -(-6 // stride))
+    torch.testing.assert_close(block(x, activated), expected)
+
+
+@torch.no_grad()
+def test_block_of_one_shape_adds_to_its_input_itself():
+    block = draw(BasicBlock(4, 2, 4))
+    assert block.conv_branch1 is None
+    block.conv_branch2b1.weight.zero_()
+    x = torch.randn(1, 4, 5, 5)
+    assert torch.equal(block(x, block.activate(x)), x)
+
+
+@torch.no_grad()
+def test_bottleneck_is_the_formula():
+    block = draw(BottleneckBlock(6, 8, 4, 0.5))
+    state, x = block.state_dict(), torch.randn(2, 6, 5, 6)
+    activated = norm(x, state, "bn_branch2a")
+    branch = F.conv2d(activated, state["conv_branch2a.weight"])
+    assert branch.shape[1] == 2
+    branch = norm(branch, state, "bn_branch2b1")
+    branch = F.conv2d(branch, state["conv_branch2b1.weight"], padding=4, dilation=4)
+    assert branch.shape[1] == 4
+    branch = F.conv2d(norm(branch, state, "bn_branch2b2"), state["conv_branch2b2.weight"])
+    expected = F.conv2d(activated, state["conv_branch1.weight"]) + branch
+    torch.testing.assert_close(block(x, activated), expected)
+
+
+def test_dropout_drops_channels_in_training_only():
+    block = draw(BottleneckBlock(6, 64, 1, 0.5))
+    x = torch.randn(1, 6, 3, 3)
+    activated = block.activate(x)
+    assert torch.equal(block(x, activated), block(x, activated))
+    seen = []
+    block.conv_branch2b2.register_forward_hook(lambda module, args, out: seen.append(args[0]))
+    block.dropout.train()
+    block(x, activated)
+    dropped = (seen[0] == 0).all(dim=(2, 3)).float().mean()
+    assert 0.2 < dropped < 0.8
+    assert not torch.equal(block(x, activated), block(x, activated))
+
+
+def test_conv_keeps_the_grid():
+    x = torch.zeros(1, 2, 9, 8)
+    for size, dilation in ((1, 1), (3, 1), (3, 4)):
+        assert conv(2, 3, size, 1, dilation)(x).shape == (1, 3, 9, 8)
+    assert conv(2, 3, 3, 2, 1)(x).shape == (1, 3, 5, 4)
+
+
+KINDS = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_var",
+}
+
+
+def mxnet_name(name):
+    """Name a weight of ResNet38 as Wu et al.'s program does."""
+    layer, kind = name.rsplit(".", 1)
+    if layer == "conv1a":
+        return "arg:conv1a_weight"
+    store = "aux" if kind.startswith("running") else "arg"
+    if layer == "bn7":
+        return f"{store}:bn7_{KINDS[kind]}"
+    level, k, what, branch = re.fullmatch(r"b(\d)(?:_(\d))?\.(conv|bn)_(\w+)", layer).groups()
+    block = f"{level}b{k}" if k else f"{level}a"
+    return f"{store}:{'res' if what == 'conv' else 'bn'}{block}_{branch}_" + (
+        "weight" if what == "conv" else KINDS[kind]
+    )
+
+
+@pytest.fixture(scope="module")
+def official():
+    """Numbers of their own for every weight of a narrow network."""
+    torch.manual_seed(0)
+    state = ResNet38(base_channels=BASE).state_dict()
+    return {k: torch.rand(v.shape) if v.is_floating_point() else v for k, v in state.items()}
+
+
+@pytest.fixture
+def mxnet(official):
+    return {mxnet_name(k): v for k, v in official.items() if "num_batches" not in k}
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    seen = []
+    monkeypatch.setattr(pretrained, "print_log", lambda text, **kwargs: seen.append(text))
+    return seen
+
+
+def build(path):
+    model = ResNet38(base_channels=BASE, init_cfg=dict(type="Pretrained", checkpoint=str(path)))
+    model.init_weights()
+    return model
+
+
+def assert_same(given, expected):
+    assert given.keys() == expected.keys()
+    assert all(torch.equal(given[k], v) for k, v in expected.items())
+
+
+@pytest.mark.parametrize("version", [None, V1, V2])
+def test_mxnet_file_fills_every_weight(official, mxnet, tmp_path, version, messages):
+    for name in (  # as they stand in the published file
+        "arg:res2a_branch2a_weight",
+        "arg:res4b5_branch2b1_weight",
+        "arg:bn7_gamma",
+        "aux:bn5b2_branch2b1_moving_var",
+        "arg:res6a_branch1_weight",
+        "aux:bn7a_branch2b2_moving_mean",
+    ):
+        assert name in mxnet
+    mxnet |= {"arg:linear1000_weight": torch.rand(3, 4), "arg:linear1000_bias": torch.rand(3)}
+    path = tmp_path / "net-0001.params"
+    data = [array_bytes(v.numpy(), version) for v in mxnet.values()]
+    path.write_bytes(list_bytes(data, list(mxnet)))
+    assert_same(build(path).state_dict(), official)
+    assert messages == [
+        "2 weights have no place in ResNet38 and are left out: arg:linear1000_weight, "
+        "arg:linear1000_bias."
+    ]
+    other = tmp_path / "renamed.bin"  # known by its first bytes, too
+    path.rename(other)
+    assert ResNet38(base_channels=BASE).read_file(str(other)).keys() == mxnet.keys()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone."])
+@pytest.mark.parametrize("counts", [True, False])
+def test_psa_names_from_any_prefix(official, tmp_path, prefix, counts, messages):
+    state = {prefix + k: v for k, v in official.items() if counts or "num_batches" not in k}
+    state[f"{prefix}fc8.weight"] = torch.rand(3, 4, 1, 1)
+    path = tmp_path / "cls.pth"
+    torch.save(state, path)
+    assert_same(build(path).state_dict(), official)
+    assert messages == ["1 weights have no place in ResNet38 and are left out: fc8.weight."]
+
+
+def test_our_own_checkpoint_leaves_its_heads(official, tmp_path, messages):
+    state = {f"backbone.{k}": v for k, v in official.items()}
+    state["cls_head.classifier.weight"] = torch.rand(3, 4, 1, 1)
+    path = tmp_path / "iter_9.pth"
+    torch.save({"state_dict": state, "meta": {"iter": 9}}, path)
+    assert_same(build(path).state_dict(), official)
+    assert messages == ["Left out 1 weights that are not the backbone's: cls_head."]
+
+
+def test_names_of_the_layers_are_those_of_the_published_checkpoints(official):
+    blocks = {k.split(".")[0] for k in official}
+    assert blocks == {
+        *("conv1a", "b2", "b2_1", "b2_2", "b3", "b3_1", "b3_2", "b4"),
+        *("b4_1", "b4_2", "b4_3", "b4_4", "b4_5", "b5", "b5_1", "b5_2", "b6", "b7", "bn7"),
+    }
+    assert {k.split(".")[1] for k in official if k.startswith("b6.")} == {
+        *("bn_branch2a", "conv_branch1", "conv_branch2a", "bn_branch2b1", "conv_branch2b1"),
+        *("bn_branch2b2", "conv_branch2b2"),
+    }
+
+
+def test_missing_and_misshaped_arrays_are_named(mxnet, tmp_path):
+    del mxnet["arg:res4b3_branch2a_weight"]
+    mxnet["aux:bn7_moving_var"] = torch.rand(7)
+    path = tmp_path / "net.params"
+    path.write_bytes(list_bytes([array_bytes(v.numpy()) for v in mxnet.values()], list(mxnet)))
+    with pytest.raises(
+        ValueError,
+        match=r"net\.params: The weights do not fit ResNet38: 1 missing "
+        r"\(b4_3\.conv_branch2a\.weight\), 1 of another shape \(bn7\.running_var is \(7,\) "
+        r"instead of \(128,\)\)",
+    ):
+        build(path)
+
+
+def test_what_is_no_resnet38_is_said(tmp_path):
+    with pytest.raises(ValueError, match=r"hold no ResNet38: no name ends in conv1a_weight"):
+        convert_resnet38_state_dict({"layer1.0.conv1.weight": torch.ones(1)})
+    (tmp_path / "a.params").write_bytes(b"not MXNet")
+    with pytest.raises(ValueError, match=r"a\.params cannot be read: it does not begin"):
+        build(tmp_path / "a.params")
+    with pytest.raises(FileNotFoundError, match=r"no\.pth does not exist"):
+        build(tmp_path / "no.pth")

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from toy_afa import make_afa, make_inputs
 
 from afa.engine.checkpoints.fit import check_checkpoint
-from afa.models.backbones import MiTAttn
-from afa.models.converters import named_weights
+from afa.models.backbones import MiTAttn, pretrained
 from afa.models.converters.afa_official import convert_afa_official, convert_file
 from afa.utils.checkpoint import load_state
 
@@ -156,7 +155,7 @@ def test_other_programs_are_refused():
 
 def test_unknown_weights_are_logged(theirs, monkeypatch):
     seen = []
-    monkeypatch.setattr(named_weights, "print_log", lambda text, **kwargs: seen.append(text))
+    monkeypatch.setattr(pretrained, "print_log", lambda text, **kwargs: seen.append(text))
     convert_afa_official(theirs | {"queue": torch.ones(1)})
     assert seen == ["Left out, unknown to AFA: queue."]
 

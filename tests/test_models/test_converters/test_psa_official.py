@@ -6,7 +6,6 @@ from mmseg.registry import MODELS
 
 from afa.engine.checkpoints.fit import check_checkpoint
 from afa.models.backbones import ResNet38, pretrained
-from afa.models.converters import named_weights
 from afa.models.converters.psa_official import convert_file, convert_psa_official
 from afa.utils.checkpoint import load_state
 
@@ -44,8 +43,7 @@ def affinity(backbone):
 @pytest.fixture
 def messages(monkeypatch):
     seen = []
-    for module in (pretrained, named_weights):
-        monkeypatch.setattr(module, "print_log", lambda text, **kwargs: seen.append(text))
+    monkeypatch.setattr(pretrained, "print_log", lambda text, **kwargs: seen.append(text))
     return seen
 
 

@@ -1,9 +1,6 @@
-"""Affinity from features of several levels (AffinityNet).
+"""Heads that predict the affinity of tokens: from attention (AFA) or from features (AffinityNet).
 
-Ahn and Kwak, CVPR 2018: W_ij = exp(-||f_i - f_j||_1). Each level goes
-through a 1x1 convolution, their concatenation through another. Paper and program differ: 128, 256
-and 512 channels for the three levels and the sum of the differences in the paper; 64, 128 and 256
-and their mean over the channels in the program. B images, h w token grid, P offsets.
+B images, A attention maps, N tokens, h w token grid, P offsets.
 """
 
 from collections.abc import Sequence
@@ -24,8 +21,63 @@ from afa.models.functional.pair_affinity import (
 
 
 @MODELS.register_module()
+class AttentionAffinityHead(BaseModule):
+    """Predict the affinity of every pair of tokens from attention logits.
+
+    Ru et al., CVPR 2022, equation 4: A = sigmoid(MLP(S + S^T)) with S the attention of all heads.
+
+    Args:
+        in_channels: number A of attention maps (heads times blocks).
+        loss_aff: config of the affinity loss.
+        init_cfg: mmengine initialisation; None for that of the AFA program: weights Kaiming normal
+            (a = sqrt(5), fan out), torch's own bias.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        loss_aff: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.proj = nn.Conv2d(in_channels, 1, 1, bias=True)
+        nn.init.kaiming_normal_(self.proj.weight, a=5**0.5, mode="fan_out")
+        self.loss_aff = MODELS.build(loss_aff or dict(type="AffinityLoss"))
+
+    def forward(self, attn: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        """Give the affinity of token pairs.
+
+        Args:
+            attn: (B, A, N, N) unscaled attention logits, or queries and keys (B, A, N, d) that
+                they are made of; not detached, the loss teaches them.
+
+        Returns:
+            (B, N, N) symmetric float32 in (0, 1), also under autocast.
+        """
+        # The 1x1 convolution is linear: projecting first and adding the transpose after is the
+        # same as projecting S + S^T, and moves A times less memory.
+        device = attn.device if isinstance(attn, Tensor) else attn[0].device
+        with torch.autocast(device.type, enabled=False):
+            weight = self.proj.weight.float().flatten()
+            if isinstance(attn, Tensor):
+                logits = torch.einsum("banm,a->bnm", attn.float(), weight)
+            else:
+                # sum_a w_a q_a k_a^T is one product of the heads side by side, (B, N, A * d):
+                # A times less memory, and no (B, A, N, N) to go back through.
+                q, k = attn[0].float() * weight.view(-1, 1, 1), attn[1].float()
+                q, k = (heads.transpose(1, 2).flatten(2) for heads in (q, k))
+                logits = q @ k.transpose(1, 2)
+            return (logits + logits.transpose(1, 2) + self.proj.bias.float()).sigmoid()
+
+
+@MODELS.register_module()
 class FeatureAffinityHead(BaseModule):
     """Predict the affinity of neighbouring tokens from several feature maps.
+
+    Ahn and Kwak, CVPR 2018: W_ij = exp(-||f_i - f_j||_1). Each level goes through a 1x1
+    convolution, their concatenation through another. Paper and program differ: 128, 256 and 512
+    channels for the three levels and the sum of the differences in the paper; 64, 128 and 256 and
+    their mean over the channels in the program.
 
     Args:
         in_channels: channels of the levels that are used.
