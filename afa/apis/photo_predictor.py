@@ -22,8 +22,7 @@ from afa.files.crf import check_crf
 from afa.files.photo import decode_photo
 from afa.files.photo_search import PhotoFile
 from afa.utils.progress import Progress
-from afa.visualization import draw_cam, draw_segments
-from afa.visualization.segments import label_areas
+from afa.visualization import draw_cam, draw_segments, label_areas
 
 
 @dataclass(frozen=True)

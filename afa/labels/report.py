@@ -19,7 +19,7 @@ from afa.labels.run import LabelRun
 from afa.labels.split import CountItem, Items, split_name
 from afa.utils.environment import collect_versions
 from afa.utils.progress import Progress, time_text
-from afa.visualization.sweep_plot import sweep_plot
+from afa.visualization.plots import sweep_plot
 
 
 def measure(run: LabelRun) -> tuple[Tensor, Tensor] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from afa.files.whole_file import write_bytes, write_json, write_text
 from afa.pipelines.run_summary import RunSummary
+from afa.visualization.plots import bars_plot, curves_plot
 
 COLUMNS = (
     "method",
@@ -92,33 +92,17 @@ def per_class(run: RunSummary) -> dict[str, float]:
 
 def draw_plots(runs: Sequence[RunSummary], out: Path) -> list[str]:
     """Draw mIoU over time and IoU per class; give the names of the files."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    above = dict(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
-    figure, axes = plt.subplots(figsize=(7, 4))
-    for run in runs:
-        points = [(seconds / 60, value) for seconds, value in run.curve]
-        axes.plot(*zip(*points, strict=True), marker="o", label=run.name) if points else None
-    axes.set(xlabel="minutes since the first stage began", ylabel="segmentation mIoU, val (%)")
-    axes.legend(**above)
-    _save(figure, out / "miou_over_time.png")
-    classes = list(dict.fromkeys(name for run in runs for name in per_class(run)))
-    figure, axes = plt.subplots(figsize=(max(6, 0.45 * len(classes) + 3), 4))
-    width = 0.8 / len(runs)
-    for number, run in enumerate(runs):
-        values = per_class(run)
-        places = [index + number * width for index in range(len(classes))]
-        axes.bar(places, [values.get(name, 0) for name in classes], width, label=run.name)
-    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(classes))], classes)
-    axes.tick_params(axis="x", rotation=60)
-    axes.set_ylabel("IoU, val (%)")
-    axes.legend(**above)
-    _save(figure, out / "iou_per_class.png")
-    plt.close("all")
-    return ["miou_over_time.png", "iou_per_class.png"]
+    curves = [(run.name, [(seconds / 60, value) for seconds, value in run.curve]) for run in runs]
+    per_run = [(run.name, per_class(run)) for run in runs]
+    plots = {
+        "miou_over_time.png": curves_plot(
+            curves, "minutes since the first stage began", "segmentation mIoU, val (%)"
+        ),
+        "iou_per_class.png": bars_plot(per_run, "IoU, val (%)"),
+    }
+    for name, plot in plots.items():
+        write_bytes(out / name, plot)
+    return list(plots)
 
 
 def write_comparison(
@@ -177,13 +161,6 @@ def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _image(path: str | None) -> str:
     return "" if path is None else f"<img loading='lazy' src='{path}'>"
-
-
-def _save(figure: Any, path: Path) -> None:
-    buffer = io.BytesIO()
-    figure.tight_layout()
-    figure.savefig(buffer, dpi=120)
-    write_bytes(path, buffer.getvalue())
 
 
 def _percent(value: float | None) -> str:
