@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afa.evaluation.label_figures import label_figures
+from afa.evaluation.figures import label_figures
 from afa.files.maps import BROKEN
 from afa.files.whole_file import write_bytes
 

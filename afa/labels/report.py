@@ -11,7 +11,7 @@ from mmengine import dist
 from torch import Tensor
 
 from afa.apis.summary import device_name
-from afa.evaluation.label_figures import label_figures, label_table
+from afa.evaluation.figures import label_figures, label_table
 from afa.evaluation.threshold_sweep import best_row, read_counts, sweep_rows
 from afa.files.whole_file import write_bytes, write_json
 from afa.labels.folder import PLOT, SUMMARY

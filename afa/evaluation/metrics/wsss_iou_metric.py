@@ -10,7 +10,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from afa.evaluation.confusion import areas, confusion_matrix
+from afa.evaluation.figures import areas, confusion_matrix
 
 # Label maps that are made with the classes of gt_label where an image has them.
 FROM_IMAGE_LABELS = ("pred_cam", "pred_par", "pred_propagated")
