@@ -12,23 +12,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mmcv import imread
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner, find_latest_checkpoint
 
 import afa
-from afa.apis.summary import device_name, draw_sheet, write_picture
 from afa.datasets.shapes_writer import write_shapes
 from afa.engine.config import load_config
 from afa.engine.hooks.console_progress_hook import FIGURES, ConsoleProgressHook
 from afa.engine.runner import build_runner
+from afa.files.photo import write_picture
 from afa.files.whole_file import write_json
-from afa.utils.environment import collect_versions
+from afa.utils.environment import collect_versions, device_name
+from afa.utils.evaluating import evaluating, keep_random_state
 from afa.utils.progress import time_text
+from afa.visualization import grid, legend_entries, overlay_label
 
 ROOT = Path(afa.__file__).resolve().parent.parent
 CONFIG_PATTERN = "configs/afa/afa_mit-b0_1xb*_shapes-*.py"
 MARKER = ".afa_demo"  # tells a folder of the demo, whose files may be replaced, from any other
 SUMMARY, SHEET = "summary.json", "summary.png"
+# Title of a column -> field of the data sample and prefix of its figures.
+_COLUMNS = {
+    "CAM": ("pred_cam", "cam"),
+    "PAR": ("pred_par", "par"),
+    "affinity-propagated": ("pred_propagated", "propagated"),
+    "prediction": ("pred_sem_seg", "seg"),
+    "truth": ("gt_sem_seg", ""),
+}
 
 _RUN_FOLDER = re.compile(r"\d{8}_\d{6}")
 _RUN_FILE = re.compile(r"((best_.+|iter_\d+)\.pth|last_checkpoint|.+_shapes-.+\.py|summary\..+)")
@@ -210,6 +223,46 @@ def run_demo(
     write_json(Path(work_dir) / SUMMARY, summary)
     _say_end(summary, str(work_dir))
     return summary
+
+
+def draw_sheet(runner: Runner, metrics: Mapping[str, float], num_images: int = 12) -> np.ndarray:
+    """Draw photo, CAM, PAR, propagated label, prediction and truth of some test images.
+
+    Args:
+        runner: a runner after its test.
+        metrics: its figures; the mIoU of each column stands in its title.
+        num_images: number of images, spread evenly over the set.
+
+    Returns:
+        (H, W, 3) RGB uint8.
+    """
+    dataset = runner.test_dataloader.dataset
+    classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
+    chosen = np.linspace(0, len(dataset) - 1, min(num_images, len(dataset)))
+    samples = []
+    with keep_random_state(), evaluating(runner.model):
+        for index in chosen:
+            samples += runner.model.test_step(pseudo_collate([dataset[int(index)]]))
+    columns = {
+        title: field
+        for title, (field, _) in _COLUMNS.items()
+        if all(field in sample for sample in samples)
+    }
+    rows, names, shown = [], [], []
+    for sample in samples:
+        photo = imread(sample.metainfo["img_path"], channel_order="rgb")
+        labels = [sample.get(field).data[0].cpu().numpy() for field in columns.values()]
+        shown += labels
+        rows.append([photo, *(overlay_label(photo, label, palette) for label in labels)])
+        present = [classes[value] for value in np.unique(labels[-1]) if 0 < value < len(classes)]
+        names.append(f"{sample.metainfo.get('img_id', '')}: {', '.join(present)}")
+    titles = ["photo\n", *(_title(title, metrics) for title in columns)]
+    return grid(rows, titles, names, legend_entries(shown, classes, palette), cell=160)
+
+
+def _title(title: str, metrics: Mapping[str, float]) -> str:
+    value = metrics.get(f"{_COLUMNS[title][1]}/mIoU")
+    return f"{title}\n" if value is None else f"{title}\nmIoU {value:.1f}"
 
 
 def _is_plain(value: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from afa.files.whole_file import read_json
 from afa.pipelines.pipeline import SUMMARY
-from afa.pipelines.record import read_figures, read_scalars
+from afa.pipelines.stage import read_figures, read_scalars
 
 LABEL_TOOLS = ("pseudo_labels.py", "random_walk.py")
 
