@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from mmcv import imread
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -26,7 +27,6 @@ from afa.engine.runner import build_runner
 from afa.files.photo import write_picture
 from afa.files.whole_file import write_json
 from afa.utils.environment import collect_versions, device_name
-from afa.utils.evaluating import evaluating, keep_random_state
 from afa.utils.progress import time_text
 from afa.visualization import grid, legend_entries, overlay_label
 
@@ -65,9 +65,6 @@ def find_config() -> Path:
 def prepare_work_dir(work_dir: str | Path) -> bool:
     """Make the work dir; remove what an earlier demo left in it, and nothing else.
 
-    Args:
-        work_dir: the folder.
-
     Returns:
         Whether there was an earlier demo.
 
@@ -94,27 +91,22 @@ def prepare_work_dir(work_dir: str | Path) -> bool:
 
 
 def make_data(data_root: str, num_train: int, num_val: int) -> float:
-    """Generate Shapes unless it is there.
-
-    Returns:
-        Seconds it took.
+    """Generate Shapes unless it is there; return the seconds it took.
 
     Raises:
         ValueError: if the folder holds something else, or a Shapes set of other settings.
     """
     start = time.perf_counter()
-    workers = min(4, os.cpu_count() or 1)
     try:
-        made = write_shapes(data_root, num_train, num_val, workers=workers)
+        made = write_shapes(data_root, num_train, num_val, workers=min(4, os.cpu_count() or 1))
     except ValueError as error:
         reason = str(error).split(": choose another folder")[0]
         raise ValueError(f"{reason}: give the demo another folder with --data-root.") from error
-    seconds = time.perf_counter() - start
     if made:
         print(f"Generated {num_train} training and {num_val} validation pictures in {data_root}.")
     else:
         print(f"The pictures are already in {data_root}.")
-    return seconds
+    return time.perf_counter() - start
 
 
 def _build(cfg: Config, stage: str, progress: ConsoleProgressHook) -> Runner:
@@ -124,9 +116,7 @@ def _build(cfg: Config, stage: str, progress: ConsoleProgressHook) -> Runner:
         if stage == "test":
             runner.load_or_resume()  # mmengine prints what it loads
     for handler in runner.logger.handlers:
-        if isinstance(handler, logging.StreamHandler) and not isinstance(
-            handler, logging.FileHandler
-        ):
+        if type(handler) is logging.StreamHandler:  # and not one of its kinds, to a file
             handler.setStream(sys.stdout)
             handler.setLevel(logging.ERROR)
     runner.register_hook(progress, priority="NORMAL")
@@ -213,9 +203,7 @@ def run_demo(
         device=device_name(),
         checkpoint=Path(checkpoint).name,
         config=str(config.relative_to(ROOT)),
-        options={
-            key: value if _is_plain(value) else str(value) for key, value in overrides.items()
-        },
+        options={key: v if _is_plain(v) else str(v) for key, v in overrides.items()},
         command=command,
         git=versions.pop("git", None),
         versions=versions,
@@ -240,7 +228,7 @@ def draw_sheet(runner: Runner, metrics: Mapping[str, float], num_images: int = 1
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
     chosen = np.linspace(0, len(dataset) - 1, min(num_images, len(dataset)))
     samples = []
-    with keep_random_state(), evaluating(runner.model):
+    with torch.no_grad():
         for index in chosen:
             samples += runner.model.test_step(pseudo_collate([dataset[int(index)]]))
     columns = {
@@ -278,14 +266,12 @@ def _python() -> str:
 def _say_end(summary: Mapping[str, Any], work_dir: str) -> None:
     """Print figures, places and what to try next."""
     figures = summary["figures"]
-    lines = [
-        f"\nDone in {time_text(summary['seconds']['total'])}. In percent, on the validation images:"
-    ]
+    spent = time_text(summary["seconds"]["total"])
+    lines = [f"\nDone in {spent}. In percent, on the validation images:"]
     for key, text in FIGURES.items():
         if figures.get(key) is not None:
-            note = (
-                "  (labels made with the image labels)" if key[:3] in ("cam", "par", "pro") else ""
-            )
+            made = key.startswith(("cam/", "par/", "propagated/"))
+            note = "  (labels made with the image labels)" if made else ""
             lines.append(f"  {text:<20}{figures[key]:6.1f}{note}")
     lines += [
         "The network was trained on image labels alone; masks were only used to measure.",

@@ -175,16 +175,10 @@ def inference_model(
         ValueError: if a photo cannot be read, a class is unknown, or the model has no CAMs.
     """
     if isinstance(img, (list, tuple)):
-        return [_infer(model, one, cam, classes, crf) for one in img]
-    return _infer(model, img, cam, classes, crf)  # type: ignore[arg-type]
-
-
-def _infer(
-    model: nn.Module, photo: Photo, cam: bool, classes: Sequence[str] | None, crf: bool
-) -> SegDataSample:
+        return [inference_model(model, one, cam, classes, crf) for one in img]  # type: ignore[misc]
     chosen = class_indices(model, classes) if cam else None
-    image = photo if isinstance(photo, np.ndarray) else read_photo(photo)
-    packed = _pack(model, image, None if photo is image else str(photo))
+    image = img if isinstance(img, np.ndarray) else read_photo(img)  # type: ignore[arg-type]
+    packed = _pack(model, image, None if img is image else str(img))
     data = model.data_preprocessor(pseudo_collate([packed]), False)
     with keeping_logits(model) if crf else nullcontext():
         result = model.predict(data["inputs"], data["data_samples"])[0]

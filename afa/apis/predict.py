@@ -21,7 +21,7 @@ from torch import nn
 from afa.apis.inference import class_indices, inference_model, label_field, photo_pipeline
 from afa.files.crf import check_crf
 from afa.files.label_png import write_label_png
-from afa.files.photo import decode_photo, write_picture
+from afa.files.photo import decode_photo, read_photo_bytes, write_picture
 from afa.files.photo_search import PhotoFile
 from afa.files.whole_file import read_json_object, safe_join, write_json
 from afa.utils.progress import Progress
@@ -131,25 +131,16 @@ class _Predictor:
         self.folder = folder
         self.options = options
         self.classes: tuple[str, ...] = model.dataset_meta["classes"]
-        self.settings = dict(
-            model=_digest(model),
-            classes=list(self.classes),
-            crf=options.crf,
-            opacity=options.opacity,
-        )
+        made_with = dict(crf=options.crf, opacity=options.opacity)
+        self.settings = dict(model=_digest(model), classes=list(self.classes), **made_with)
 
     def predict(self, photo: PhotoFile, overwrite: bool) -> bool:
         """Predict one photo; return False if its files are complete."""
         try:
-            data = photo.path.read_bytes()
-        except OSError as error:
-            raise _LeftOutError(
-                f"Photo '{photo.path}' cannot be read ({error.strerror})."
-            ) from error
-        digest = hashlib.sha256(data).hexdigest()
-        if not overwrite and self._is_complete(photo, digest):
-            return False
-        try:
+            data = read_photo_bytes(photo.path)
+            digest = hashlib.sha256(data).hexdigest()
+            if not overwrite and self._is_complete(photo, digest):
+                return False
             image = decode_photo(data, photo.path)
         except ValueError as error:
             raise _LeftOutError(str(error)) from error
@@ -175,18 +166,18 @@ class _Predictor:
     def _infer(self, photo: PhotoFile, image: np.ndarray) -> SegDataSample:
         """Run the model; what fails because of the photo's size must not end the run."""
         options = self.options
-        size = f"{image.shape[1]} x {image.shape[0]} pixels"
+        what = f"Photo '{photo.path}' of {image.shape[1]} x {image.shape[0]} pixels"
         try:
             return inference_model(self.model, image, options.cam, options.classes, options.crf)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise _LeftOutError(
-                f"Photo '{photo.path}' of {size} needs more memory than there is: scale it down, "
-                "or try another device (--device cpu)."
+                f"{what} needs more memory than there is: scale it down, or try another device "
+                "(--device cpu)."
             ) from error
         except cv2.error as error:
             raise _LeftOutError(
-                f"Photo '{photo.path}' of {size} does not pass the test pipeline of the config "
-                f"({error.err}): ResizeToFit in place of Resize takes any size."
+                f"{what} does not pass the test pipeline of the config ({error.err}): ResizeToFit "
+                "in place of Resize takes any size."
             ) from error
 
     def _write(
@@ -315,15 +306,8 @@ class PredictionFolder:
         return place
 
     def write_cam(self, name: str, index: int, class_name: str, picture: np.ndarray) -> str:
-        """Write the picture of a CAM (H, W, 3) RGB; return its place in the folder.
-
-        Args:
-            name: of the photo.
-            index: of the class; class names may have signs that file names have not.
-            class_name: of the class.
-            picture: RGB uint8.
-        """
-        stem = re.sub(r"[^\w.-]+", "_", class_name)
+        """Write the picture of a class's CAM (H, W, 3) RGB; return its place in the folder."""
+        stem = re.sub(r"[^\w.-]+", "_", class_name)  # so that the index tells classes apart
         place = self._place("cams", f"{name}/{index:02d}_{stem}", ".jpg")
         write_picture(self.path / place, picture)
         return place

@@ -26,18 +26,6 @@ from afa.pipelines.stage import last_checkpoint
 from afa.visualization import overlay_label
 from afa.visualization.plots import bars_plot, curves_plot
 
-COLUMNS = (
-    "method",
-    "networks",
-    "stages",
-    "training",
-    "peak memory",
-    "labels, train",
-    "segmentation, val",
-    "+ TTA",
-    "+ TTA + CRF",
-)
-
 Rows = list[dict[str, str]]  # of pictures: title of a column to a file, relative to the page
 LabelOf = Callable[[dict], "np.ndarray | None"]  # from what a data set knows of an image
 
@@ -72,8 +60,7 @@ def write_comparison(
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    table = comparison_table(runs)
-    write_text(folder / "table.md", table)
+    write_text(folder / "table.md", comparison_table(runs))
     write_json(folder / "comparison.json", [_plain(run) for run in runs])
     curves = [(run.name, [(seconds / 60, miou) for seconds, miou in run.curve]) for run in runs]
     plots = {
@@ -84,29 +71,33 @@ def write_comparison(
     }
     for name, plot in plots.items():
         write_bytes(folder / name, plot)
-    write_text(folder / "index.html", _page(table, list(plots), pictures))
-    return folder / "index.html"
+    page = folder / "index.html"
+    write_text(page, _page(runs, list(plots), pictures))
+    return page
 
 
 def comparison_table(runs: Sequence[RunSummary]) -> str:
     """Tabulate runs in Markdown; mIoU in percent, a dash for what was not measured."""
-    lines = [" | ".join(COLUMNS), "|".join("---" for _ in COLUMNS)]
-    for run in runs:
-        labels = ", ".join(f"{name} {value:.1f}" for name, value in run.labels.items())
-        memory = "-" if run.peak_memory_mib is None else f"{run.peak_memory_mib / 1024:.1f} GiB"
-        cells = [
-            run.name,
-            str(run.num_networks),
-            str(run.num_stages),
-            f"{run.seconds / 60:.1f} min",
-            memory,
-            labels or "-",
-            _percent(run.single.get("seg/mIoU")),
-            _percent(run.tta_crf.get("seg/mIoU")),
-            _percent(run.tta_crf.get("crf/mIoU")),
-        ]
-        lines.append(" | ".join(cells))
+    cells = [_cells(run) for run in runs]
+    lines = [" | ".join(cells[0]), "|".join("---" for _ in cells[0])]
+    lines += [" | ".join(row.values()) for row in cells]
     return "\n".join(f"| {line} |" for line in lines) + "\n"
+
+
+def _cells(run: RunSummary) -> dict[str, str]:
+    """Write the row of a run: title of each column to its text."""
+    memory = "-" if run.peak_memory_mib is None else f"{run.peak_memory_mib / 1024:.1f} GiB"
+    return {
+        "method": run.name,
+        "networks": str(run.num_networks),
+        "stages": str(run.num_stages),
+        "training": f"{run.seconds / 60:.1f} min",
+        "peak memory": memory,
+        "labels, train": ", ".join(f"{n} {miou:.1f}" for n, miou in run.labels.items()) or "-",
+        "segmentation, val": _percent(run.single.get("seg/mIoU")),
+        "+ TTA": _percent(run.tta_crf.get("seg/mIoU")),
+        "+ TTA + CRF": _percent(run.tta_crf.get("crf/mIoU")),
+    }
 
 
 def _percent(value: float | None) -> str:
@@ -139,25 +130,23 @@ def per_class(run: RunSummary) -> dict[str, float]:
     }
 
 
-def _page(table: str, plots: Sequence[str], pictures: dict[str, Rows]) -> str:
+def _page(runs: Sequence[RunSummary], plots: Sequence[str], pictures: dict[str, Rows]) -> str:
     """Write the page."""
-    head, _, *rows = (
-        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()
-    )
+    cells = [_cells(run) for run in runs]
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Comparison</title><style>"
         "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}"
         "td,th{border:1px solid #bbb;padding:.3em .6em;text-align:left}"
         "td img{width:160px;display:block}</style><h1>Comparison</h1>",
-        _html_table(head, [[html.escape(cell) for cell in row] for row in rows]),
+        _html_table(list(cells[0]), [[html.escape(v) for v in row.values()] for row in cells]),
         "<p>mIoU in percent. Labels of the training images use the true image labels; the "
         "segmentation does not.</p>",
         *(f"<p><img src='{name}' alt='{name}'></p>" for name in plots),
     ]
     for title, entries in pictures.items():
         columns = list(dict.fromkeys(name for entry in entries for name in entry))
-        cells = [[_image(entry.get(name)) for name in columns] for entry in entries]
-        parts += [f"<h2>{html.escape(title)}</h2>", _html_table(columns, cells)]
+        images = [[_image(entry.get(name)) for name in columns] for entry in entries]
+        parts += [f"<h2>{html.escape(title)}</h2>", _html_table(columns, images)]
     return "\n".join(parts) + "\n"
 
 

@@ -265,12 +265,9 @@ def fit_photo(image: np.ndarray) -> np.ndarray:
 
 def fit_label(label: np.ndarray) -> np.ndarray:
     """Bring a label map (H, W) to the readable size of its photo, without new values."""
-    size = readable_size(label.shape)
-    rows, columns = (
-        (np.arange(new) * old + old // 2) // new if new < old else np.arange(new) * old // new
-        for new, old in zip(size, label.shape, strict=True)
-    )
-    return label[rows[:, None], columns]
+    height, width = readable_size(label.shape)
+    label = label.astype(np.int32)  # OpenCV resizes no int64
+    return cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _check_image(image: np.ndarray) -> None:
