@@ -29,9 +29,7 @@ from afa.engine.config.components import find_component, nearest
 from afa.files.crf import LABEL_THR, MAX_SIDE, crf_of_logits, crf_photo
 from afa.files.label_png import bit_palette
 from afa.files.photo import read_photo, write_picture
-from afa.models.functional import cut_padding
-from afa.models.functional.possible_labels import possible_labels
-from afa.models.segmentors.write_result import label_map
+from afa.models.functional import cut_padding, label_map, possible_labels
 from afa.visualization import draw_segments
 
 # The segmentation, sharpened or not; of a model that does not segment what its CAMs became.
