@@ -57,9 +57,7 @@ class SegmentationPath(nn.Module):
 
 
 def write_safetensors(model: nn.Module, path: str | Path) -> None:
-    """Write the weights of a model, and no more, as a safetensors file.
-
-    Class names and versions stand in its header.
+    """Write the weights of a model as a safetensors file; classes and versions in its header.
 
     Args:
         model: What :func:`afa.apis.init_model` gave.

@@ -307,7 +307,7 @@ class PredictionFolder:
 
     def write_cam(self, name: str, index: int, class_name: str, picture: np.ndarray) -> str:
         """Write the picture of a class's CAM (H, W, 3) RGB; return its place in the folder."""
-        stem = re.sub(r"[^\w.-]+", "_", class_name)  # so that the index tells classes apart
+        stem = re.sub(r"[^\w.-]+", "_", class_name)  # it may have signs that file names have not
         place = self._place("cams", f"{name}/{index:02d}_{stem}", ".jpg")
         write_picture(self.path / place, picture)
         return place

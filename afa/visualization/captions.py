@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 TEXT_COLOR = (32, 32, 32)
+_RIM_COLOR = (24, 24, 24)
 _SMALLEST = 10  # pixels: letters that are smaller cannot be read
 
 Entries = Sequence[tuple[str, Sequence[int] | None]]
@@ -60,18 +61,12 @@ def write_rimmed(
         size: height of the letters.
         anchor: the point of the text that stands at the place, as Pillow names it.
     """
-    draw.text(
-        place,
-        text,
-        "white",
-        text_font(size),
-        anchor,
-        stroke_width=_rim(size),
-        stroke_fill=(24, 24, 24),
-    )
+    font, rim = text_font(size), rim_width(size)
+    draw.text(place, text, "white", font, anchor, stroke_width=rim, stroke_fill=_RIM_COLOR)
 
 
-def _rim(size: int) -> int:
+def rim_width(size: int) -> int:
+    """Choose the width of the rim around letters of a height, in pixels."""
     return max(1, size // 8)
 
 
@@ -90,11 +85,10 @@ def write_names(picture: np.ndarray, names: Sequence[tuple[str, tuple[int, int]]
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
     size = font_size(picture.shape[:2])
+    font, rim = text_font(size), rim_width(size)
     taken: list[Box] = []
     for text, (y, x) in names:
-        left, top, right, bottom = draw.textbbox(
-            (x, y), text, text_font(size), "mm", stroke_width=_rim(size)
-        )
+        left, top, right, bottom = draw.textbbox((x, y), text, font, "mm", stroke_width=rim)
         if right - left > width or bottom - top > height:
             continue
         dx = max(0, -left) + min(0, width - right)
