@@ -1,4 +1,7 @@
-"""Predict from Python, with the names of mmseg.apis: a model from a config, results from photos."""
+"""Predict from Python, with the names of mmseg.apis: a model from a config, results from photos.
+
+C classes with the background, K without it, h w pixels of the network's input, H W of the photo.
+"""
 
 from __future__ import annotations
 
