@@ -196,8 +196,8 @@ class Pipeline:
     def _index(self, name: str) -> int:
         names = [stage.name for stage in self.stages]
         if name not in names:
-            hint = nearest(name, names) or f"; these are: {', '.join(names)}."
-            raise ValueError(f"There is no stage '{name}'{hint}")
+            hint = nearest(name, names).removeprefix("; ") or f"these are: {', '.join(names)}."
+            raise ValueError(f"There is no stage '{name}': {hint}")
         return names.index(name)
 
 

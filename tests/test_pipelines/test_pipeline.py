@@ -71,7 +71,7 @@ def test_from_and_to(root):
     assert len(Pipeline(stages(), work, "sum").run(last="two")) == 2
     Pipeline(stages(), work, "sum").run("three", "three")
     assert calls(work) == dict(one=1, two=1, three=1)
-    with pytest.raises(ValueError, match="no stage 'tree'; did you mean 'three'"):
+    with pytest.raises(ValueError, match="no stage 'tree': did you mean 'three'"):
         Pipeline(stages(), work, "sum").run(last="tree")
 
 
