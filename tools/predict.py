@@ -49,15 +49,15 @@ def main() -> None:
         )
     photos = find_photos(patterns, leave_out=args.out)
 
-    from afa.apis import Wanted, init_model, predict_photos
+    from afa.apis import PredictOptions, init_model, predict_photos
     from afa.engine.checkpoints.carried_config import read_config
 
     labels = args.labels and tuple(name.strip() for name in args.labels.split(","))
-    wanted = Wanted(cam=args.cam, classes=labels or None, crf=args.crf, opacity=args.opacity)
-    options = parse_options(args.cfg_options)
+    options = PredictOptions(args.cam, labels or None, args.crf, args.opacity)
+    cfg_options = parse_options(args.cfg_options)
     config = args.inputs[0] if named else read_config(checkpoint)
-    model = init_model(config, checkpoint, args.device, options)
-    summary = predict_photos(model, photos, args.out, wanted, args.overwrite)
+    model = init_model(config, checkpoint, args.device, cfg_options)
+    summary = predict_photos(model, photos, args.out, options, args.overwrite)
     skipped = f", {summary.num_skipped} were there already" if summary.num_skipped else ""
     print(f"Predicted {summary.num_done} photos into {args.out}{skipped}.")
     if summary.left_out:

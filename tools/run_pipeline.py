@@ -32,14 +32,13 @@ def main() -> None:
     """Read the pipeline and run it."""
     args = parse_args()
     from afa.pipelines import load_pipeline
-    from afa.pipelines.table import stage_table
 
     pipeline = load_pipeline(
         args.config, args.work_dir, parse_options(args.cfg_options), args.num_processes
     )
     if not args.list:
         pipeline.run(args.first, args.last)
-    print(stage_table(pipeline))
+    print(pipeline.table())
 
 
 if __name__ == "__main__":

@@ -12,23 +12,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from mmcv import imread
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner, find_latest_checkpoint
 
 import afa
-from afa.apis.summary import device_name, draw_sheet, write_picture
 from afa.datasets.shapes_writer import write_shapes
 from afa.engine.config import load_config
 from afa.engine.hooks.console_progress_hook import FIGURES, ConsoleProgressHook
 from afa.engine.runner import build_runner
+from afa.files.photo import write_picture
 from afa.files.whole_file import write_json
-from afa.utils.environment import collect_versions
+from afa.utils.environment import collect_versions, device_name
 from afa.utils.progress import time_text
+from afa.visualization import grid, legend_entries, overlay_label
 
 ROOT = Path(afa.__file__).resolve().parent.parent
 CONFIG_PATTERN = "configs/afa/afa_mit-b0_1xb*_shapes-*.py"
 MARKER = ".afa_demo"  # tells a folder of the demo, whose files may be replaced, from any other
 SUMMARY, SHEET = "summary.json", "summary.png"
+# Title of a column -> field of the data sample and prefix of its figures.
+_COLUMNS = {
+    "CAM": ("pred_cam", "cam"),
+    "PAR": ("pred_par", "par"),
+    "affinity-propagated": ("pred_propagated", "propagated"),
+    "prediction": ("pred_sem_seg", "seg"),
+    "truth": ("gt_sem_seg", ""),
+}
 
 _RUN_FOLDER = re.compile(r"\d{8}_\d{6}")
 _RUN_FILE = re.compile(r"((best_.+|iter_\d+)\.pth|last_checkpoint|.+_shapes-.+\.py|summary\..+)")
@@ -51,9 +64,6 @@ def find_config() -> Path:
 
 def prepare_work_dir(work_dir: str | Path) -> bool:
     """Make the work dir; remove what an earlier demo left in it, and nothing else.
-
-    Args:
-        work_dir: the folder.
 
     Returns:
         Whether there was an earlier demo.
@@ -81,27 +91,22 @@ def prepare_work_dir(work_dir: str | Path) -> bool:
 
 
 def make_data(data_root: str, num_train: int, num_val: int) -> float:
-    """Generate Shapes unless it is there.
-
-    Returns:
-        Seconds it took.
+    """Generate Shapes unless it is there; return the seconds it took.
 
     Raises:
         ValueError: if the folder holds something else, or a Shapes set of other settings.
     """
     start = time.perf_counter()
-    workers = min(4, os.cpu_count() or 1)
     try:
-        made = write_shapes(data_root, num_train, num_val, workers=workers)
+        made = write_shapes(data_root, num_train, num_val, workers=min(4, os.cpu_count() or 1))
     except ValueError as error:
         reason = str(error).split(": choose another folder")[0]
         raise ValueError(f"{reason}: give the demo another folder with --data-root.") from error
-    seconds = time.perf_counter() - start
     if made:
         print(f"Generated {num_train} training and {num_val} validation pictures in {data_root}.")
     else:
         print(f"The pictures are already in {data_root}.")
-    return seconds
+    return time.perf_counter() - start
 
 
 def _build(cfg: Config, stage: str, progress: ConsoleProgressHook) -> Runner:
@@ -111,9 +116,7 @@ def _build(cfg: Config, stage: str, progress: ConsoleProgressHook) -> Runner:
         if stage == "test":
             runner.load_or_resume()  # mmengine prints what it loads
     for handler in runner.logger.handlers:
-        if isinstance(handler, logging.StreamHandler) and not isinstance(
-            handler, logging.FileHandler
-        ):
+        if type(handler) is logging.StreamHandler:  # and not one of its kinds, to a file
             handler.setStream(sys.stdout)
             handler.setLevel(logging.ERROR)
     runner.register_hook(progress, priority="NORMAL")
@@ -200,9 +203,7 @@ def run_demo(
         device=device_name(),
         checkpoint=Path(checkpoint).name,
         config=str(config.relative_to(ROOT)),
-        options={
-            key: value if _is_plain(value) else str(value) for key, value in overrides.items()
-        },
+        options={key: v if _is_plain(v) else str(v) for key, v in overrides.items()},
         command=command,
         git=versions.pop("git", None),
         versions=versions,
@@ -210,6 +211,46 @@ def run_demo(
     write_json(Path(work_dir) / SUMMARY, summary)
     _say_end(summary, str(work_dir))
     return summary
+
+
+def draw_sheet(runner: Runner, metrics: Mapping[str, float], num_images: int = 12) -> np.ndarray:
+    """Draw photo, CAM, PAR, propagated label, prediction and truth of some test images.
+
+    Args:
+        runner: a runner after its test.
+        metrics: its figures; the mIoU of each column stands in its title.
+        num_images: number of images, spread evenly over the set.
+
+    Returns:
+        (H, W, 3) RGB uint8.
+    """
+    dataset = runner.test_dataloader.dataset
+    classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
+    chosen = np.linspace(0, len(dataset) - 1, min(num_images, len(dataset)))
+    samples = []
+    with torch.no_grad():
+        for index in chosen:
+            samples += runner.model.test_step(pseudo_collate([dataset[int(index)]]))
+    columns = {
+        title: field
+        for title, (field, _) in _COLUMNS.items()
+        if all(field in sample for sample in samples)
+    }
+    rows, names, shown = [], [], []
+    for sample in samples:
+        photo = imread(sample.metainfo["img_path"], channel_order="rgb")
+        labels = [sample.get(field).data[0].cpu().numpy() for field in columns.values()]
+        shown += labels
+        rows.append([photo, *(overlay_label(photo, label, palette) for label in labels)])
+        present = [classes[value] for value in np.unique(labels[-1]) if 0 < value < len(classes)]
+        names.append(f"{sample.metainfo.get('img_id', '')}: {', '.join(present)}")
+    titles = ["photo\n", *(_title(title, metrics) for title in columns)]
+    return grid(rows, titles, names, legend_entries(shown, classes, palette), cell=160)
+
+
+def _title(title: str, metrics: Mapping[str, float]) -> str:
+    value = metrics.get(f"{_COLUMNS[title][1]}/mIoU")
+    return f"{title}\n" if value is None else f"{title}\nmIoU {value:.1f}"
 
 
 def _is_plain(value: Any) -> bool:
@@ -225,14 +266,12 @@ def _python() -> str:
 def _say_end(summary: Mapping[str, Any], work_dir: str) -> None:
     """Print figures, places and what to try next."""
     figures = summary["figures"]
-    lines = [
-        f"\nDone in {time_text(summary['seconds']['total'])}. In percent, on the validation images:"
-    ]
+    spent = time_text(summary["seconds"]["total"])
+    lines = [f"\nDone in {spent}. In percent, on the validation images:"]
     for key, text in FIGURES.items():
         if figures.get(key) is not None:
-            note = (
-                "  (labels made with the image labels)" if key[:3] in ("cam", "par", "pro") else ""
-            )
+            made = key.startswith(("cam/", "par/", "propagated/"))
+            note = "  (labels made with the image labels)" if made else ""
             lines.append(f"  {text:<20}{figures[key]:6.1f}{note}")
     lines += [
         "The network was trained on image labels alone; masks were only used to measure.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from afa.files.whole_file import write_bytes
 from afa.utils.environment import collect_versions
 
 # Largest difference of a logit between torch and the ONNX file, in units of the largest logit
@@ -56,9 +57,7 @@ class SegmentationPath(nn.Module):
 
 
 def write_safetensors(model: nn.Module, path: str | Path) -> None:
-    """Write the weights of a model, and no more, as a safetensors file.
-
-    Class names and versions stand in its header.
+    """Write the weights of a model as a safetensors file; classes and versions in its header.
 
     Args:
         model: What :func:`afa.apis.init_model` gave.
@@ -69,16 +68,11 @@ def write_safetensors(model: nn.Module, path: str | Path) -> None:
         OSError: If the file cannot be written.
     """
     try:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ImportError as error:
         raise ValueError("safetensors is not installed: pip install -e .[export].") from error
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    part = _part(path)
-    try:
-        save_file(state, str(part), metadata=_metadata(model))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    _write(path, save(state, metadata=_metadata(model)))
 
 
 def write_onnx(model: nn.Module, path: str | Path) -> float:
@@ -102,34 +96,27 @@ def write_onnx(model: nn.Module, path: str | Path) -> float:
     except ImportError as error:
         raise ValueError(f"{error.name} is not installed: pip install -e .[export].") from error
     network = SegmentationPath(model.cpu()).eval()
-    part = _part(path)
-    try:
-        _trace(network, part)
-        content = onnx.load(str(part))
-        for key, value in _metadata(model).items():
-            content.metadata_props.add(key=key, value=value)
-        onnx.save(content, str(part))
-        difference = onnx_difference(network, part, CHECK_SIZES)
-        if not difference <= TOLERANCE:
-            raise ValueError(
-                f"The ONNX file gives other logits than torch (difference {difference:.2g}, "
-                f"allowed {TOLERANCE:g}): it was not written. Try another version of torch."
-            )
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    content = onnx.load_from_string(_trace(network))
+    for key, value in _metadata(model).items():
+        content.metadata_props.add(key=key, value=value)
+    data = content.SerializeToString()
+    difference = onnx_difference(network, data, CHECK_SIZES)
+    if not difference <= TOLERANCE:
+        raise ValueError(
+            f"The ONNX file gives other logits than torch (difference {difference:.2g}, "
+            f"allowed {TOLERANCE:g}): it was not written. Try another version of torch."
+        )
+    _write(path, data)
     return difference
 
 
 @torch.no_grad()
-def onnx_difference(
-    network: nn.Module, path: str | Path, sizes: Sequence[tuple[int, int]]
-) -> float:
+def onnx_difference(network: nn.Module, data: bytes, sizes: Sequence[tuple[int, int]]) -> float:
     """Compare an ONNX file, run by onnxruntime on the CPU, with its network.
 
     Args:
         network: What it was made from.
-        path: The file.
+        data: The content of the file.
         sizes: Height and width of the drawn images to compare on, one and two at a time.
 
     Returns:
@@ -138,7 +125,7 @@ def onnx_difference(
     """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     generator, largest = torch.Generator().manual_seed(0), 0.0
     for index, size in enumerate(sizes):
         images = 255 * torch.rand(1 + index % 2, 3, *size, generator=generator)
@@ -151,21 +138,23 @@ def onnx_difference(
     return largest
 
 
-def _trace(network: nn.Module, path: Path) -> None:
-    """Write the ONNX file by the exporter that needs no further package."""
+def _trace(network: nn.Module) -> bytes:
+    """Make the ONNX file by the exporter that needs no further package."""
+    file = io.BytesIO()
     axes = {0: "batch", 2: "height", 3: "width"}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # that it is traced; the check says whether it matters
         torch.onnx.export(
             network,
             (255 * torch.rand(1, 3, *_TRACE_SIZE),),
-            str(path),
+            file,
             input_names=["images"],
             output_names=["logits"],
             dynamic_axes={"images": axes, "logits": axes},
             opset_version=_OPSET,
             dynamo=False,
         )
+    return file.getvalue()
 
 
 def _metadata(model: nn.Module) -> dict[str, str]:
@@ -177,7 +166,6 @@ def _metadata(model: nn.Module) -> dict[str, str]:
     )
 
 
-def _part(path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+def _write(path: str | Path, data: bytes) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, data)

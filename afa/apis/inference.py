@@ -1,10 +1,14 @@
-"""Predict from Python, with the names of mmseg.apis: a model from a config, results from photos."""
+"""Predict from Python, with the names of mmseg.apis: a model from a config, results from photos.
+
+C classes with the background, K without it, h w pixels of the network's input, H W of the photo.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +18,21 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
+from mmengine.structures import PixelData
 from mmengine.utils import import_modules_from_strings
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from afa.apis.result_crf import add_crf, keeping_logits
-from afa.apis.summary import write_picture
 from afa.engine.checkpoints.fit import check_checkpoint, dataset_meta
 from afa.engine.checkpoints.read import register_checkpoint_loaders
 from afa.engine.config import load_config
 from afa.engine.config.check import check_config, stage_datasets
 from afa.engine.config.components import find_component, nearest
+from afa.files.crf import LABEL_THR, MAX_SIDE, crf_of_logits, crf_photo
 from afa.files.label_png import bit_palette
-from afa.files.photo import read_photo
-from afa.models.functional import cut_padding
+from afa.files.photo import read_photo, write_picture
+from afa.models.functional import cut_padding, label_map, possible_labels
 from afa.visualization import draw_segments
 
 # The segmentation, sharpened or not; of a model that does not segment what its CAMs became.
@@ -172,16 +176,10 @@ def inference_model(
         ValueError: if a photo cannot be read, a class is unknown, or the model has no CAMs.
     """
     if isinstance(img, (list, tuple)):
-        return [_infer(model, one, cam, classes, crf) for one in img]
-    return _infer(model, img, cam, classes, crf)  # type: ignore[arg-type]
-
-
-def _infer(
-    model: nn.Module, photo: Photo, cam: bool, classes: Sequence[str] | None, crf: bool
-) -> SegDataSample:
+        return [inference_model(model, one, cam, classes, crf) for one in img]  # type: ignore[misc]
     chosen = class_indices(model, classes) if cam else None
-    image = photo if isinstance(photo, np.ndarray) else read_photo(photo)
-    packed = _pack(model, image, None if photo is image else str(photo))
+    image = img if isinstance(img, np.ndarray) else read_photo(img)  # type: ignore[arg-type]
+    packed = _pack(model, image, None if img is image else str(img))
     data = model.data_preprocessor(pseudo_collate([packed]), False)
     with keeping_logits(model) if crf else nullcontext():
         result = model.predict(data["inputs"], data["data_samples"])[0]
@@ -279,6 +277,58 @@ def _add_cams(
     names = model.dataset_meta["classes"]
     result.set_metainfo(dict(cam_classes=[names[int(index) + 1] for index in chosen]))
     result.set_data(dict(cams=cut_padding(cams, inputs.shape[2:], padding)[0]))
+
+
+@contextmanager
+def keeping_logits(model: nn.Module) -> Iterator[None]:
+    """Let the results of a model carry ``seg_logits``; those of mmseg's models always do."""
+    given: Any = model.test_cfg
+    if _drops_logits(model):
+        model.test_cfg = dataclasses.replace(given, seg_logits="head")
+    try:
+        yield
+    finally:
+        model.test_cfg = given
+
+
+def add_crf(model: nn.Module, image: np.ndarray, result: SegDataSample) -> None:
+    """Sharpen a segmentation along the colours of its photo, as ``pred_crf`` (1, H, W).
+
+    :class:`CRFTestLoop` does the same on a whole set. Only the labels that the photo can have
+    enter. A photo above ``test_cfg.crf.max_side`` is reduced to it, and the probabilities are
+    resized.
+
+    Args:
+        model: the model, whose ``test_cfg.crf`` may hold the arguments of :class:`DenseCRF`,
+            ``label_thr`` and ``max_side``.
+        image: (H, W, 3) uint8 BGR.
+        result: with ``seg_logits`` (C, h, w); changed in place.
+
+    Raises:
+        ValueError: if the model does not segment, a setting is wrong, or pydensecrf is missing.
+    """
+    if "seg_logits" not in result:
+        raise ValueError(
+            f"The CRF sharpens a segmentation; {type(model).__name__} makes none: do without it."
+        )
+    settings = dict(getattr(model.test_cfg, "crf", None) or {})
+    label_thr = settings.pop("label_thr", LABEL_THR)
+    max_side = settings.pop("max_side", MAX_SIDE)
+    crf = MODELS.build({"type": "DenseCRF", **settings})
+    logits = result.seg_logits.data.float()
+    labels = possible_labels(logits, label_thr)
+    photo = crf_photo(image, max_side)
+    some = logits[labels].cpu().numpy()
+    probs = torch.from_numpy(crf_of_logits(photo, some, with_probs=True, **crf.settings))
+    label = labels.cpu()[label_map(probs, image.shape[:2])].to(logits.device)
+    result.set_data(dict(pred_crf=PixelData(data=label)))
+    if _drops_logits(model):
+        del result.seg_logits
+
+
+def _drops_logits(model: nn.Module) -> bool:
+    """Tell whether results have no ``seg_logits``, since the model was not asked to keep them."""
+    return getattr(type(model), "keeps_logits", False) and model.test_cfg.seg_logits is None
 
 
 def show_result_pyplot(

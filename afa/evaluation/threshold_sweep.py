@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afa.evaluation.label_figures import label_figures
+from afa.evaluation.figures import label_figures
 from afa.files.maps import BROKEN
 from afa.files.whole_file import write_bytes
 
@@ -24,15 +24,7 @@ MAX_SCORES = 1000
 
 
 def sweep_scores(low: float, high: float, step: float) -> list[float]:
-    """List the background scores of a sweep, both ends included.
-
-    Args:
-        low: First score, 0 or more.
-        high: Last score at most.
-        step: Distance of the scores.
-
-    Returns:
-        Scores, rounded to six digits.
+    """List the scores from ``low`` to ``high``, both included, rounded to six digits.
 
     Raises:
         ValueError: If there is no score in the range, or far too many.
@@ -52,8 +44,8 @@ def write_counts(path: str | Path, scores: Sequence[float], counts: Tensor) -> N
     Args:
         path: The file (``.npz``); its folder must be there.
         scores: T background scores.
-        counts: (T, C, C + 1) of :func:`confusion_matrix`; an image has few classes, so that only
-            what is not 0 is written.
+        counts: (T, C, C + 1) of :func:`confusion_matrix`; only what is not 0 is written, since an
+            image has few classes.
     """
     places = counts.nonzero()
     buffer = io.BytesIO()
@@ -68,14 +60,10 @@ def write_counts(path: str | Path, scores: Sequence[float], counts: Tensor) -> N
 
 
 def read_counts(path: str | Path, scores: Sequence[float]) -> Tensor | None:
-    """Read what an image counts at each score.
-
-    Args:
-        path: The file.
-        scores: The background scores that are wanted.
+    """Read what an image counts at each score, (T, C, C + 1) int64.
 
     Returns:
-        (T, C, C + 1) int64; None where the file is missing, broken, or made with other scores.
+        The counts; None where the file is missing, broken, or made with other scores.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

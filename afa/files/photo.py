@@ -1,4 +1,4 @@
-"""Read a photo as it really comes: any common kind of file becomes 8-bit colour.
+"""Read a photo as it really comes: any common kind of file becomes 8-bit colour. Write pictures.
 
 JPEG, which most photos are, is decoded by OpenCV as mmcv does, with the same values; everything
 else, and the JPEGs that OpenCV does not know, by Pillow. What comes out of each kind stands in
@@ -19,6 +19,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+
+from afa.files.whole_file import write_bytes
 
 # Where Pillow too refuses a picture: a file of some kilobytes can claim to be gigabytes large.
 MAX_PIXELS = 178_956_970  # 13,377 x 13,377
@@ -71,6 +73,21 @@ def read_photo_bytes(path: str | Path) -> bytes:
         raise ValueError(
             f"Photo '{path}' cannot be read ({error.strerror}): mend the path or its rights."
         ) from error
+
+
+def write_picture(path: str | Path, image: np.ndarray) -> None:
+    """Write an RGB picture (H, W, 3) uint8 as PNG or JPEG; the file is there whole or not at all.
+
+    Raises:
+        ValueError: If the file's name ends in anything else.
+        OSError: If the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(f"A picture is written as .png or .jpg, got '{path}'.")
+    done, encoded = cv2.imencode(suffix, image[..., ::-1])
+    assert done, f"OpenCV could not encode a {suffix}"
+    write_bytes(path, encoded.tobytes())
 
 
 def exif_orientation(data: bytes) -> int:

@@ -73,6 +73,15 @@ def read_json(path: str | Path) -> Any:
         raise ValueError("its values are nested too deeply") from error
 
 
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object; empty where the file is missing, broken, or holds something else."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

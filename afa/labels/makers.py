@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
-from afa.evaluation.confusion import confusion_matrix
+from afa.evaluation.figures import confusion_matrix
 from afa.files.crf import LABEL_THR
 from afa.labels.folder import MapFolder
 from afa.labels.options import ALL_KINDS, SEG

@@ -10,16 +10,15 @@ import torch
 from mmengine import dist
 from torch import Tensor
 
-from afa.apis.summary import device_name
-from afa.evaluation.label_figures import label_figures, label_table
+from afa.evaluation.figures import label_figures, label_table
 from afa.evaluation.threshold_sweep import best_row, read_counts, sweep_rows
 from afa.files.whole_file import write_bytes, write_json
 from afa.labels.folder import PLOT, SUMMARY
 from afa.labels.run import LabelRun
 from afa.labels.split import CountItem, Items, split_name
-from afa.utils.environment import collect_versions
+from afa.utils.environment import collect_versions, device_name
 from afa.utils.progress import Progress, time_text
-from afa.visualization.sweep_plot import sweep_plot
+from afa.visualization.plots import sweep_plot
 
 
 def measure(run: LabelRun) -> tuple[Tensor, Tensor] | None:

@@ -24,7 +24,7 @@ from afa.datasets import LoadPhoto
 from afa.datasets.split_file import read_split
 from afa.engine.config.components import find_component
 from afa.engine.config.files import leaf_datasets
-from afa.evaluation.confusion import confusion_matrix
+from afa.evaluation.figures import confusion_matrix
 from afa.files.crf import crf_photo
 from afa.files.label_png import read_label_png
 

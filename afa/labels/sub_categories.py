@@ -19,7 +19,6 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from afa.apis.inference import init_model
-from afa.apis.summary import device_name
 from afa.datasets.sub_labels import name_sub_labels, write_sub_labels
 from afa.engine.dist import init_dist
 from afa.files.whole_file import write_json
@@ -28,6 +27,7 @@ from afa.labels.options import SubCategoryOptions
 from afa.labels.run import TIMEOUT
 from afa.labels.split import Items, SplitData, loader_workers, split_name
 from afa.models.functional.sub_categories import cluster_sub_categories
+from afa.utils.environment import device_name
 from afa.utils.first_process import first_process
 from afa.utils.progress import Progress, time_text
 

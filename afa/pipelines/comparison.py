@@ -1,28 +1,33 @@
-"""Runs side by side: a table, its JSON, plots, and a page of pictures."""
+"""Runs side by side: a table, its JSON, plots, and a page of pictures.
+
+The pictures show the same images with what every run made of them: labels of training images,
+segmentation of others.
+"""
 
 from __future__ import annotations
 
 import html
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from afa.apis import inference_model, init_model
+from afa.engine.config.load import read_config_file
+from afa.files.label_png import read_label_png
+from afa.files.photo import read_photo, write_picture
 from afa.files.whole_file import write_bytes, write_json, write_text
 from afa.pipelines.run_summary import RunSummary
+from afa.pipelines.stage import last_checkpoint
+from afa.visualization import overlay_label
+from afa.visualization.plots import bars_plot, curves_plot
 
-COLUMNS = (
-    "method",
-    "networks",
-    "stages",
-    "training",
-    "peak memory",
-    "labels, train",
-    "segmentation, val",
-    "+ TTA",
-    "+ TTA + CRF",
-)
+Rows = list[dict[str, str]]  # of pictures: title of a column to a file, relative to the page
+LabelOf = Callable[[dict], "np.ndarray | None"]  # from what a data set knows of an image
 
 
 def name_apart(runs: Sequence[RunSummary]) -> list[RunSummary]:
@@ -40,44 +45,79 @@ def name_apart(runs: Sequence[RunSummary]) -> list[RunSummary]:
     return found
 
 
+def write_comparison(
+    runs: Sequence[RunSummary], out: str | Path, pictures: dict[str, Rows]
+) -> Path:
+    """Write ``table.md``, ``comparison.json``, plots and ``index.html`` into a folder.
+
+    Args:
+        runs: the runs, in the order of the table.
+        out: the folder.
+        pictures: title of a section to rows of pictures in the folder, see :func:`draw_pictures`.
+
+    Returns:
+        The page, which opens from disk.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "table.md", comparison_table(runs))
+    write_json(folder / "comparison.json", [_plain(run) for run in runs])
+    curves = [(run.name, [(seconds / 60, miou) for seconds, miou in run.curve]) for run in runs]
+    plots = {
+        "miou_over_time.png": curves_plot(
+            curves, "minutes since the first stage began", "segmentation mIoU, val (%)"
+        ),
+        "iou_per_class.png": bars_plot([(r.name, per_class(r)) for r in runs], "IoU, val (%)"),
+    }
+    for name, plot in plots.items():
+        write_bytes(folder / name, plot)
+    page = folder / "index.html"
+    write_text(page, _page(runs, list(plots), pictures))
+    return page
+
+
 def comparison_table(runs: Sequence[RunSummary]) -> str:
     """Tabulate runs in Markdown; mIoU in percent, a dash for what was not measured."""
-    lines = [" | ".join(COLUMNS), "|".join("---" for _ in COLUMNS)]
-    for run in runs:
-        labels = ", ".join(f"{name} {value:.1f}" for name, value in run.labels.items())
-        memory = "-" if run.peak_memory_mib is None else f"{run.peak_memory_mib / 1024:.1f} GiB"
-        cells = [
-            run.name,
-            str(run.num_networks),
-            str(run.num_stages),
-            f"{run.seconds / 60:.1f} min",
-            memory,
-            labels or "-",
-            _percent(run.single.get("seg/mIoU")),
-            _percent(run.tta_crf.get("seg/mIoU")),
-            _percent(run.tta_crf.get("crf/mIoU")),
-        ]
-        lines.append(" | ".join(cells))
+    cells = [_cells(run) for run in runs]
+    lines = [" | ".join(cells[0]), "|".join("---" for _ in cells[0])]
+    lines += [" | ".join(row.values()) for row in cells]
     return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
-def comparison_json(runs: Sequence[RunSummary]) -> list[dict[str, Any]]:
-    """Give the same, with per-class figures and curves, as plain values."""
-    return [
-        dict(
-            method=run.name,
-            folder=run.folder.name,
-            num_networks=run.num_networks,
-            num_stages=run.num_stages,
-            seconds=run.seconds,
-            peak_memory_mib=run.peak_memory_mib,
-            labels_train=run.labels,
-            segmentation_val=run.single,
-            segmentation_val_tta_crf=run.tta_crf,
-            curve=run.curve,
-        )
-        for run in runs
-    ]
+def _cells(run: RunSummary) -> dict[str, str]:
+    """Write the row of a run: title of each column to its text."""
+    memory = "-" if run.peak_memory_mib is None else f"{run.peak_memory_mib / 1024:.1f} GiB"
+    return {
+        "method": run.name,
+        "networks": str(run.num_networks),
+        "stages": str(run.num_stages),
+        "training": f"{run.seconds / 60:.1f} min",
+        "peak memory": memory,
+        "labels, train": ", ".join(f"{n} {miou:.1f}" for n, miou in run.labels.items()) or "-",
+        "segmentation, val": _percent(run.single.get("seg/mIoU")),
+        "+ TTA": _percent(run.tta_crf.get("seg/mIoU")),
+        "+ TTA + CRF": _percent(run.tta_crf.get("crf/mIoU")),
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _plain(run: RunSummary) -> dict[str, Any]:
+    """Give what the table has, per-class figures and curve as plain values."""
+    return dict(
+        method=run.name,
+        folder=run.folder.name,
+        num_networks=run.num_networks,
+        num_stages=run.num_stages,
+        seconds=run.seconds,
+        peak_memory_mib=run.peak_memory_mib,
+        labels_train=run.labels,
+        segmentation_val=run.single,
+        segmentation_val_tta_crf=run.tta_crf,
+        curve=run.curve,
+    )
 
 
 def per_class(run: RunSummary) -> dict[str, float]:
@@ -90,80 +130,23 @@ def per_class(run: RunSummary) -> dict[str, float]:
     }
 
 
-def draw_plots(runs: Sequence[RunSummary], out: Path) -> list[str]:
-    """Draw mIoU over time and IoU per class; give the names of the files."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    above = dict(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
-    figure, axes = plt.subplots(figsize=(7, 4))
-    for run in runs:
-        points = [(seconds / 60, value) for seconds, value in run.curve]
-        axes.plot(*zip(*points, strict=True), marker="o", label=run.name) if points else None
-    axes.set(xlabel="minutes since the first stage began", ylabel="segmentation mIoU, val (%)")
-    axes.legend(**above)
-    _save(figure, out / "miou_over_time.png")
-    classes = list(dict.fromkeys(name for run in runs for name in per_class(run)))
-    figure, axes = plt.subplots(figsize=(max(6, 0.45 * len(classes) + 3), 4))
-    width = 0.8 / len(runs)
-    for number, run in enumerate(runs):
-        values = per_class(run)
-        places = [index + number * width for index in range(len(classes))]
-        axes.bar(places, [values.get(name, 0) for name in classes], width, label=run.name)
-    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(classes))], classes)
-    axes.tick_params(axis="x", rotation=60)
-    axes.set_ylabel("IoU, val (%)")
-    axes.legend(**above)
-    _save(figure, out / "iou_per_class.png")
-    plt.close("all")
-    return ["miou_over_time.png", "iou_per_class.png"]
-
-
-def write_comparison(
-    runs: Sequence[RunSummary], out: str | Path, pictures: dict[str, list[dict[str, str]]]
-) -> Path:
-    """Write ``table.md``, ``comparison.json``, plots and ``index.html`` into a folder.
-
-    Args:
-        runs: the runs, in the order of the table.
-        out: the folder.
-        pictures: title of a section to rows; a row maps the title of a column to a picture file,
-            relative to the folder.
-
-    Returns:
-        The page, which opens from disk.
-    """
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    table = comparison_table(runs)
-    write_text(folder / "table.md", table)
-    write_json(folder / "comparison.json", comparison_json(runs))
-    plots = draw_plots(runs, folder)
-    write_text(folder / "index.html", _page(table, plots, pictures))
-    return folder / "index.html"
-
-
-def _page(table: str, plots: Sequence[str], pictures: dict[str, list[dict[str, str]]]) -> str:
+def _page(runs: Sequence[RunSummary], plots: Sequence[str], pictures: dict[str, Rows]) -> str:
     """Write the page."""
-    head, _, *rows = (
-        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()
-    )
+    cells = [_cells(run) for run in runs]
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Comparison</title><style>"
         "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}"
         "td,th{border:1px solid #bbb;padding:.3em .6em;text-align:left}"
         "td img{width:160px;display:block}</style><h1>Comparison</h1>",
-        _html_table(head, [[html.escape(cell) for cell in row] for row in rows]),
+        _html_table(list(cells[0]), [[html.escape(v) for v in row.values()] for row in cells]),
         "<p>mIoU in percent. Labels of the training images use the true image labels; the "
         "segmentation does not.</p>",
         *(f"<p><img src='{name}' alt='{name}'></p>" for name in plots),
     ]
     for title, entries in pictures.items():
         columns = list(dict.fromkeys(name for entry in entries for name in entry))
-        cells = [[_image(entry.get(name)) for name in columns] for entry in entries]
-        parts += [f"<h2>{html.escape(title)}</h2>", _html_table(columns, cells)]
+        images = [[_image(entry.get(name)) for name in columns] for entry in entries]
+        parts += [f"<h2>{html.escape(title)}</h2>", _html_table(columns, images)]
     return "\n".join(parts) + "\n"
 
 
@@ -179,12 +162,81 @@ def _image(path: str | None) -> str:
     return "" if path is None else f"<img loading='lazy' src='{path}'>"
 
 
-def _save(figure: Any, path: Path) -> None:
-    buffer = io.BytesIO()
-    figure.tight_layout()
-    figure.savefig(buffer, dpi=120)
-    write_bytes(path, buffer.getvalue())
+def draw_pictures(
+    runs: Sequence[RunSummary], out: str | Path, num_images: int = 8
+) -> dict[str, Rows]:
+    """Draw training images with the labels of each run, and validation images with its network's.
+
+    Args:
+        runs: the runs; one without network or labels is left out of the section.
+        out: folder of the page; the pictures go into ``pictures/``.
+        num_images: images in each section, spread evenly over the set.
+
+    Returns:
+        Title of a section to rows for :func:`write_comparison`.
+    """
+    networks = [(run.name, run.network) for run in runs if run.network is not None]
+    if not networks:
+        return {}
+    (Path(out) / "pictures").mkdir(parents=True, exist_ok=True)
+    cfg = _config(networks[0][1])
+    networks_of = [(name, _network(folder)) for name, folder in networks]
+    labels_of = [(run.name, _labels(run.label_dir)) for run in runs if run.label_dir is not None]
+    sections: dict[str, Rows] = {}
+    if labels_of:
+        rows = _rows(cfg, "train", labels_of, Path(out), num_images)
+        sections["Labels of training images"] = rows
+    rows = _rows(cfg, "test", networks_of, Path(out), num_images)
+    sections["Segmentation of validation images"] = rows
+    return sections
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _config(network: Path) -> Config:
+    """Read the config that a training has left in its folder."""
+    found = sorted(network.glob("*.py"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise ValueError(f"'{network}' must have one config file (*.py), found {names}.")
+    return read_config_file(found[0])
+
+
+def _network(folder: Path) -> LabelOf:
+    """Build the network of a training; what the config names is registered then."""
+    model = init_model(_config(folder), last_checkpoint(folder))
+    return lambda info: inference_model(model, info["img_path"]).pred_sem_seg.data[0].cpu().numpy()
+
+
+def _labels(folder: Path) -> LabelOf:
+    """Read the label maps of a folder; an image may have none."""
+
+    def read(info: dict) -> np.ndarray | None:
+        path = folder / "labels" / f"{info['img_id']}.png"
+        return read_label_png(path) if path.is_file() else None
+
+    return read
+
+
+def _rows(
+    cfg: Config, split: str, labels: Sequence[tuple[str, LabelOf]], out: Path, num_images: int
+) -> Rows:
+    """Draw photo, truth where there is one, and every run's label of some images of a split."""
+    dataset = DATASETS.build(cfg[f"{split}_dataloader"].dataset)
+    test_set = cfg.test_dataloader.dataset
+    truths = Path(test_set.data_root) / (test_set.data_prefix.get("seg_map_path") or "")
+    rows: Rows = []
+    for index in np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))):
+        info = dataset.get_data_info(int(index))
+        photo = np.ascontiguousarray(read_photo(info["img_path"])[..., ::-1])
+        truth = truths / f"{info['img_id']}.png"
+        drawn = {"truth": read_label_png(truth) if truth.is_file() else None}
+        drawn.update({name: label_of(info) for name, label_of in labels})
+        cells = {"photo": photo}
+        for name, label in drawn.items():
+            if label is not None:
+                cells[name] = overlay_label(photo, label, dataset.metainfo["palette"])
+        row = {}
+        for number, (name, cell) in enumerate(cells.items()):
+            row[name] = f"pictures/{split}_{len(rows)}_{number}.jpg"
+            write_picture(out / row[name], cell)
+        rows.append(row)
+    return rows

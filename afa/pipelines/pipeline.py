@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import os
 import subprocess
@@ -14,9 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from prettytable import PrettyTable
+
+from afa.engine.config import load_config
+from afa.engine.config.components import nearest
 from afa.files.whole_file import write_json
-from afa.pipelines.record import Record, read_figures, read_record
-from afa.pipelines.stage import Stage
+from afa.pipelines.stage import Record, Stage, read_figures, read_record
 
 SUMMARY = "pipeline.json"
 _LOCK = ".running"
@@ -107,7 +109,7 @@ class Pipeline:
             for number in range(begin, end):
                 self._run_stage(number, lock)
                 self._write_summary()
-        return [record for record in map(self._record, self.stages) if record is not None]
+        return list(self._finished().values())
 
     def _run_stage(self, number: int, lock: int) -> None:
         """Run one stage unless it is finished."""
@@ -163,14 +165,30 @@ class Pipeline:
                 "run the same pipeline again: it goes on from there."
             )
 
-    def _record(self, stage: Stage) -> Record | None:
-        """Give the record of a stage that is finished and unchanged."""
-        return read_record(self.folders[stage.name]) if self.state(stage) == "finished" else None
+    def table(self) -> str:
+        """Tabulate every stage with its state, time, peak memory, and figures that are means."""
+        table = PrettyTable(["stage", "state", "seconds", "peak MiB", "figures (%)"], align="l")
+        for stage in self.stages:
+            record, row = read_record(self.folders[stage.name]), ["", "", ""]
+            if record is not None:
+                means = [
+                    f"{name} {value:.1f}"
+                    for name, value in record.figures.items()
+                    if name.rsplit("/", 1)[-1] in ("mIoU", "F1")
+                ]
+                row = [f"{record.seconds:.0f}", f"{record.peak_memory_mib:.0f}", ", ".join(means)]
+            table.add_row([stage.name, self.state(stage), *row])
+        return f"{self.method}, in {self.work_dir}\n{table}"
+
+    def _finished(self) -> dict[str, Record]:
+        """Give the records of the stages that are finished and unchanged."""
+        names = [stage.name for stage in self.stages if self.state(stage) == "finished"]
+        records = {name: read_record(self.folders[name]) for name in names}
+        return {name: record for name, record in records.items() if record is not None}
 
     def _write_summary(self) -> None:
         """Write what is known of all finished stages."""
-        records = {stage.name: self._record(stage) for stage in self.stages}
-        stages = {name: asdict(record) for name, record in records.items() if record is not None}
+        stages = {name: asdict(record) for name, record in self._finished().items()}
         trains = [stage.name for stage in self.stages if stage.tool == "train.py"]
         content = dict(method=self.method, num_stages=len(self.stages), networks=trains)
         write_json(self.work_dir / SUMMARY, dict(content, stages=stages))
@@ -178,8 +196,7 @@ class Pipeline:
     def _index(self, name: str) -> int:
         names = [stage.name for stage in self.stages]
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"these are: {', '.join(names)}."
+            hint = nearest(name, names).removeprefix("; ") or f"these are: {', '.join(names)}."
             raise ValueError(f"There is no stage '{name}': {hint}")
         return names.index(name)
 
@@ -204,8 +221,6 @@ def load_pipeline(
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a pipeline.
     """
-    from afa.engine.config import load_config
-
     cfg = load_config(str(path))
     stages = cfg.get("stages")
     if not stages or not isinstance(cfg.get("method"), str):
@@ -250,26 +265,22 @@ def _options_of(name: str, names: Sequence[str], options: Mapping[str, Any]) -> 
     return picked
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Hold a lock file; the lock ends with the last process that has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         deadline = time.monotonic() + LOCK_SECONDS
-        while not _try_lock(descriptor):
-            if time.monotonic() > deadline:
-                raise ValueError(
-                    f"Another process works in '{path.parent}' (a stage may have outlived its "
-                    "pipeline): wait for it, or stop it."
-                )
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise ValueError(
+                        f"Another process works in '{path.parent}' (a stage may have outlived its "
+                        "pipeline): wait for it, or stop it."
+                    ) from error
             time.sleep(0.1)
         yield descriptor
     finally:

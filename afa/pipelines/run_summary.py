@@ -8,7 +8,7 @@ from typing import Any
 
 from afa.files.whole_file import read_json
 from afa.pipelines.pipeline import SUMMARY
-from afa.pipelines.record import read_figures, read_scalars
+from afa.pipelines.stage import read_figures, read_scalars
 
 LABEL_TOOLS = ("pseudo_labels.py", "random_walk.py")
 
@@ -121,8 +121,7 @@ def _curve(folder: Path) -> tuple[float, list[tuple[float, float]]]:
     for step in sorted(times):
         seconds += times[step] * (step - before)
         at[step], before = seconds, step
-    curve = []
-    for step, value in sorted(values.items()):
-        done = [at[logged] for logged in at if logged <= step]
-        curve.append((max(done, default=0.0), value))
-    return seconds, curve
+    return seconds, [
+        (max((at[logged] for logged in at if logged <= step), default=0.0), value)
+        for step, value in sorted(values.items())
+    ]

@@ -1,22 +1,30 @@
-"""One stage of a pipeline: a call of one of our tools, which can be made by hand as well."""
+"""One stage of a pipeline: a call of one of our tools, and what it leaves on record.
+
+The call can be made by hand as well.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import afa
+from afa.engine.config.load import read_config_file
+from afa.files.whole_file import read_json, read_json_object, write_json
 
 ROOT = Path(afa.__file__).resolve().parent.parent
 # Where a tool puts what it makes, and whether it goes on from a stop only when it is told to.
 OUT_OPTIONS = {"train.py": "--work-dir", "test.py": "--work-dir"}
 RESUME_OPTIONS = {"train.py": ["--resume"]}
+RECORD = "stage.json"
+STATES = ("running", "stopped", "finished")
 _PLACE = re.compile(r"\{([\w-]+)(\.checkpoint)?\}")
 
 
@@ -100,14 +108,20 @@ class Stage:
         Returns:
             A digest: of tool, arguments, options, the whole config, and the stages it reads.
         """
-        config = None
-        if self.config is not None:
-            from afa.engine.config.load import read_config_file
-
-            config = read_config_file(ROOT / self.config).to_dict()
+        config = None if self.config is None else read_config_file(ROOT / self.config).to_dict()
         parts = [self.tool, self.config, self.checkpoint, list(self.args), dict(self.options)]
         parts += [config, {name: earlier[name] for name in self.reads()}]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _fill(text: str, folders: Mapping[str, Path]) -> str:
+    """Put folders and checkpoints in their places."""
+
+    def place(match: re.Match) -> str:
+        folder = folders[match.group(1)]
+        return str(last_checkpoint(folder) if match.group(2) else folder)
+
+    return _PLACE.sub(place, text)
 
 
 def last_checkpoint(folder: Path) -> Path:
@@ -125,11 +139,92 @@ def last_checkpoint(folder: Path) -> Path:
     return path
 
 
-def _fill(text: str, folders: Mapping[str, Path]) -> str:
-    """Put folders and checkpoints in their places."""
+@dataclass
+class Record:
+    """The record of a stage, in ``stage.json`` in its folder.
 
-    def place(match: re.Match) -> str:
-        folder = folders[match.group(1)]
-        return str(last_checkpoint(folder) if match.group(2) else folder)
+    Args:
+        fingerprint: of all that the result depends on.
+        command: the command line, as it can be repeated by hand.
+        state: ``'running'``, ``'stopped'`` or ``'finished'``.
+        seconds: time it took, summed over stops.
+        peak_memory_mib: peak memory of its largest process in MiB.
+        figures: its figures in percent.
+    """
 
-    return _PLACE.sub(place, text)
+    fingerprint: str
+    command: list[str]
+    state: str = "running"
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the record into a folder."""
+        write_json(folder / RECORD, asdict(self))
+
+
+def read_record(folder: Path) -> Record | None:
+    """Read the record of a stage; None where the stage has never begun.
+
+    Raises:
+        ValueError: if the file is not a record.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record = Record(**read_json(path))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"'{path}' is not the record of a stage ({error}): remove the folder."
+        ) from error
+    if record.state not in STATES:
+        raise ValueError(f"'{path}' has the unknown state '{record.state}': remove the folder.")
+    return record
+
+
+def read_figures(folder: Path) -> dict[str, float]:
+    """Read the figures that a tool has left in its folder.
+
+    Trainings leave them in the scalars of their last validation, the other tools in a JSON file
+    with an entry ``figures``.
+
+    Returns:
+        Finite figures by name; empty if there are none.
+    """
+    found: dict[str, Any] = {}
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*/test.json")]):
+        figures = read_json_object(path).get("figures")
+        if path.name != RECORD and isinstance(figures, dict):
+            found.update(figures)
+    for path in sorted(folder.glob("*/vis_data/scalars.json")):
+        for scalars in read_scalars(path):
+            if any("/" in name for name in scalars):  # a validation, not a line of losses
+                found.update({name: v for name, v in scalars.items() if "/" in name})
+    return {name: v for name, v in found.items() if type(v) in (int, float) and math.isfinite(v)}
+
+
+def read_scalars(path: Path) -> list[dict[str, Any]]:
+    """Read the scalars that a training logs, one JSON object a line.
+
+    A process that is killed leaves its last line half written: that one is left out.
+
+    Raises:
+        ValueError: if another line is broken.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            scalars = json.loads(line)
+        except (ValueError, RecursionError):
+            scalars = None
+        if isinstance(scalars, dict):
+            found.append(scalars)
+        elif number < len(lines):
+            raise ValueError(
+                f"'{path}' is broken in line {number}: it holds the figures of a training; mend "
+                "that line or take it out."
+            )
+    return found

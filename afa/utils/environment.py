@@ -1,4 +1,4 @@
-"""What is installed, and whether it can work together."""
+"""What is installed, whether it can work together, and what it computes on."""
 
 import platform
 import subprocess
@@ -93,3 +93,13 @@ def collect_versions() -> dict[str, str]:
     if revision:
         versions["git"] = revision
     return versions
+
+
+def device_name() -> str:
+    """Name what a run computes on."""
+    import torch  # here, since check_environment() comes before everything that is heavy
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"CPU ({threads} thread{'s' if threads > 1 else ''})"

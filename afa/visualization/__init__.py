@@ -1,17 +1,23 @@
 """Pictures of labels, maps and affinities: pure functions on numpy arrays (RGB, uint8)."""
 
-from afa.visualization.cam_picture import draw_cam
-from afa.visualization.grid import grid, legend_entries
-from afa.visualization.overlays import heatmap, mark_points, overlay_label
-from afa.visualization.queries import inmost_pixel, query_points
-from afa.visualization.segments import draw_segments
+from afa.visualization.grid import grid
+from afa.visualization.pictures import (
+    draw_cam,
+    draw_segments,
+    heatmap,
+    label_areas,
+    legend_entries,
+    mark_points,
+    overlay_label,
+    query_points,
+)
 
 __all__ = [
     "draw_cam",
     "draw_segments",
     "grid",
     "heatmap",
-    "inmost_pixel",
+    "label_areas",
     "legend_entries",
     "mark_points",
     "overlay_label",

@@ -1,4 +1,4 @@
-"""Write names into pictures and beneath them, in any script that the font knows. RGB uint8."""
+"""Write text into pictures and beneath them, in any script that the font knows. RGB uint8."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-MIN_SIDE, MAX_SIDE = 480, 1600  # longer side of a picture on which names can be read
+TEXT_COLOR = (32, 32, 32)
+_RIM_COLOR = (24, 24, 24)
+_SMALLEST = 10  # pixels: letters that are smaller cannot be read
 
+Entries = Sequence[tuple[str, Sequence[int] | None]]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @lru_cache
 def text_font(size: int) -> ImageFont.FreeTypeFont:
-    """Load the font of all names: OpenCV's own knows only the letters of English."""
+    """Load the font of all text: OpenCV's own knows only the letters of English."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
 
@@ -28,42 +30,44 @@ def font_size(size: Sequence[int]) -> int:
     return max(12, round(max(size) / 34))
 
 
-def readable_size(size: Sequence[int]) -> tuple[int, int]:
-    """Choose the size at which a photo is shown.
+def write_line(
+    draw: ImageDraw.ImageDraw, text: str, place: tuple[int, int], room: int, size: int
+) -> None:
+    """Write one line, smaller if it does not fit, and cut off if it is still too long.
 
     Args:
-        size: height and width of the photo.
-
-    Returns:
-        Height and width: the photo's own, or a whole multiple for photos below ``MIN_SIDE``, or
-        reduced to ``MAX_SIDE``.
+        draw: the picture.
+        text: the line.
+        place: x of its left end and y of its middle.
+        room: pixels that it may be wide.
+        size: height of the letters, where there is room.
     """
-    height, width = size
-    longer = max(height, width)
-    if longer > MAX_SIDE:
-        return tuple(max(1, round(side * MAX_SIDE / longer)) for side in size)  # type: ignore
-    factor = -(-MIN_SIDE // longer)
-    return height * factor, width * factor
+    fitting = int(size * room / max(1, text_font(size).getlength(text)))
+    font = text_font(min(size, max(_SMALLEST, fitting)))
+    while len(text) > 1 and font.getlength(text) > room:
+        text = text.removesuffix("…")[:-1] + "…"
+    draw.text(place, text, TEXT_COLOR, font, "lm")
 
 
-def fit_photo(image: np.ndarray) -> np.ndarray:
-    """Bring a photo (H, W, 3) to its readable size."""
-    height, width = readable_size(image.shape[:2])
-    if (height, width) == image.shape[:2]:
-        return image
-    shrinks = height < image.shape[0] or width < image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(image, (width, height), interpolation=method)
+def write_rimmed(
+    draw: ImageDraw.ImageDraw, text: str, place: tuple[float, float], size: int, anchor: str
+) -> None:
+    """Write white text with a dark rim, which can be read on any photo.
+
+    Args:
+        draw: the picture.
+        text: the text.
+        place: x and y of its anchor.
+        size: height of the letters.
+        anchor: the point of the text that stands at the place, as Pillow names it.
+    """
+    font, rim = text_font(size), rim_width(size)
+    draw.text(place, text, "white", font, anchor, stroke_width=rim, stroke_fill=_RIM_COLOR)
 
 
-def fit_label(label: np.ndarray) -> np.ndarray:
-    """Bring a label map (H, W) to the readable size of its photo, without new values."""
-    size = readable_size(label.shape)
-    rows, columns = (
-        (np.arange(new) * old + old // 2) // new if new < old else np.arange(new) * old // new
-        for new, old in zip(size, label.shape, strict=True)
-    )
-    return label[rows[:, None], columns]
+def rim_width(size: int) -> int:
+    """Choose the width of the rim around letters of a height, in pixels."""
+    return max(1, size // 8)
 
 
 def write_names(picture: np.ndarray, names: Sequence[tuple[str, tuple[int, int]]]) -> np.ndarray:
@@ -80,8 +84,8 @@ def write_names(picture: np.ndarray, names: Sequence[tuple[str, tuple[int, int]]
     height, width = picture.shape[:2]
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
-    font = text_font(font_size(picture.shape[:2]))
-    rim = max(1, font.size // 8)
+    size = font_size(picture.shape[:2])
+    font, rim = text_font(size), rim_width(size)
     taken: list[Box] = []
     for text, (y, x) in names:
         left, top, right, bottom = draw.textbbox((x, y), text, font, "mm", stroke_width=rim)
@@ -93,31 +97,28 @@ def write_names(picture: np.ndarray, names: Sequence[tuple[str, tuple[int, int]]
         if any(_overlap(box, other) for other in taken):
             continue
         taken.append(box)
-        draw.text(
-            (x + dx, y + dy), text, "white", font, "mm", stroke_width=rim, stroke_fill=(24, 24, 24)
-        )
-    return np.asarray(canvas).copy()
+        write_rimmed(draw, text, (x + dx, y + dy), size, "mm")
+    return np.array(canvas)
 
 
 def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def add_legend(
-    picture: np.ndarray, entries: Sequence[tuple[str, Sequence[int] | None]]
-) -> np.ndarray:
+def add_legend(picture: np.ndarray, entries: Entries, size: int | None = None) -> np.ndarray:
     """Put a legend beneath a picture, in as many lines as it takes.
 
     Args:
         picture: (H, W, 3).
         entries: text and RGB colour of each entry; None for a text without a colour.
+        size: height of letters and swatches in pixels; None for what suits the picture.
 
     Returns:
         (H', W', 3): the picture at the top left; wider only where it is narrower than an entry.
     """
     if not entries:
         return picture
-    size = font_size(picture.shape[:2])
+    size = size or font_size(picture.shape[:2])
     font, pad = text_font(size), size // 2
     places: list[tuple[int, int]] = []
     x = y = right = pad
@@ -138,5 +139,5 @@ def add_legend(
             box = (x, top, x + size - 1, top + size - 1)
             draw.rectangle(box, tuple(int(value) for value in color), (96, 96, 96))
             x += size + pad
-        draw.text((x, top + size / 2), text, (32, 32, 32), font, "lm")
-    return np.asarray(canvas).copy()
+        draw.text((x, top + size / 2), text, TEXT_COLOR, font, "lm")
+    return np.array(canvas)

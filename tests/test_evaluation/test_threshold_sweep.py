@@ -4,8 +4,7 @@ import math
 import pytest
 import torch
 
-from afa.evaluation.confusion import confusion_matrix
-from afa.evaluation.label_figures import label_figures
+from afa.evaluation.figures import confusion_matrix, label_figures
 from afa.evaluation.threshold_sweep import (
     best_row,
     read_counts,

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from afa.files.photo import MAX_PIXELS, decode_photo, is_jpeg, read_jpeg_header, read_photo
+from afa.files.photo import (
+    MAX_PIXELS,
+    decode_photo,
+    is_jpeg,
+    read_jpeg_header,
+    read_photo,
+    write_picture,
+)
 
 RGB = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3) * 3
 BGR = RGB[..., ::-1]
@@ -318,3 +325,14 @@ def test_nonsense_has_no_header(data):
 
 def test_first_bytes_tell():
     assert is_jpeg(jpeg()) and not is_jpeg(b"\x89PNG\r\n") and not is_jpeg(b"")
+
+
+def test_picture_is_written_in_rgb(tmp_path):
+    image = np.zeros((2, 3, 3), np.uint8)
+    image[..., 0] = 200
+    write_picture(tmp_path / "a.png", image)
+    assert cv2.imread(str(tmp_path / "a.png"))[0, 0].tolist() == [0, 0, 200]
+    with pytest.raises(OSError):
+        write_picture(tmp_path / "nowhere" / "a.png", image)
+    with pytest.raises(ValueError, match=r"written as \.png or \.jpg, got 'a\.gif'"):
+        write_picture("a.gif", image)

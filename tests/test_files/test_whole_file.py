@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from afa.files import whole_file
-from afa.files.whole_file import read_json, safe_join, write_bytes, write_json, write_text
+from afa.files.whole_file import (
+    read_json,
+    read_json_object,
+    safe_join,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -94,3 +101,11 @@ def test_json_from_anywhere(tmp_path):
             read_json(path)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "no.json")
+
+
+def test_an_object_that_is_not_there_or_broken_is_empty(tmp_path):
+    path = tmp_path / "a.json"
+    assert read_json_object(path) == {}
+    for text, found in (("{", {}), ("[1]", {}), ('{"a": 1}', {"a": 1}), ("[" * 10**5, {})):
+        path.write_text(text)
+        assert read_json_object(path) == found

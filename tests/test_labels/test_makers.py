@@ -6,7 +6,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from toy_afa import afa_cfg, make_afa
 
-from afa.evaluation.confusion import confusion_matrix
+from afa.evaluation.figures import confusion_matrix
 from afa.labels.finish import merge_labels
 from afa.labels.makers import NetworkMasks
 from afa.models.functional import (

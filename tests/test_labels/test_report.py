@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from afa.evaluation.confusion import confusion_matrix
+from afa.evaluation.figures import confusion_matrix
 from afa.evaluation.threshold_sweep import write_counts
 from afa.files.label_png import write_label_png
 from afa.labels.folder import LabelFolder

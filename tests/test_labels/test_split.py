@@ -7,7 +7,7 @@ from PIL import Image
 from toy_labels import label_cfg, write_toy_data
 
 from afa.datasets.shapes_generator import CLASSES
-from afa.evaluation.confusion import confusion_matrix
+from afa.evaluation.figures import confusion_matrix
 from afa.files.label_png import read_label_png, write_label_png
 from afa.files.photo import read_photo
 from afa.labels.split import CountItem, Items, PhotoItem, SplitData, loader_workers

@@ -15,8 +15,7 @@ import afa.labels.stages  # noqa: F401  so that forked tools need not import it
 from afa.files.label_png import read_label_png
 from afa.files.maps import read_maps
 from afa.pipelines import load_pipeline, pipeline
-from afa.pipelines.record import read_record
-from afa.pipelines.stage import last_checkpoint
+from afa.pipelines.stage import last_checkpoint, read_record
 
 AFFINITYNET = "affinitynet/pipeline_affinitynet_mit-b0_shapes.py"
 SCCAM = "sccam/pipeline_sccam_mit-b0_shapes.py"

@@ -9,7 +9,7 @@ import pytest
 
 from afa.pipelines import Pipeline, Stage, load_pipeline
 from afa.pipelines.pipeline import StageError
-from afa.pipelines.record import read_record
+from afa.pipelines.stage import read_record
 
 
 def stages(first="1", plus=0, **options):
@@ -135,3 +135,13 @@ def test_options_go_to_one_stage_or_to_all(root):
     path.write_text("stages = 1\nmethod = 2\n")
     with pytest.raises(ValueError, match="is no pipeline"):
         load_pipeline(path)
+
+
+def test_table_has_states_and_means(root):
+    one = Stage("one", "add.py", "cfg.py", args=["1"])
+    two = Stage("two", "add.py", "cfg.py", args=["{one}"])
+    pipeline = Pipeline([one, two], root / "work", "sum")
+    pipeline.run(last="one")
+    table = pipeline.table()
+    assert "sum, in" in table and "seg/mIoU 1.0" in table and "IoU.a" not in table
+    assert [line.split("|")[2].strip() for line in table.splitlines()[4:6]] == ["finished", "new"]

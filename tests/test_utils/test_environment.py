@@ -52,3 +52,7 @@ def test_versions_without_git(monkeypatch):
 
     monkeypatch.setattr(environment.subprocess, "run", no_git)
     assert "git" not in environment.collect_versions()
+
+
+def test_device_is_named():
+    assert environment.device_name() == "CPU (1 thread)"

@@ -1,54 +1,12 @@
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
-from afa.visualization.captions import (
-    MAX_SIDE,
-    MIN_SIDE,
-    add_legend,
-    fit_label,
-    fit_photo,
-    font_size,
-    readable_size,
-    write_names,
-)
+from afa.visualization.captions import add_legend, font_size, write_line, write_names
 
 
 def _grey(height, width, value=100):
     return np.full((height, width, 3), value, np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    [
-        ((480, 300), (480, 300)),
-        ((96, 90), (480, 450)),  # 5 times
-        ((479, 100), (958, 200)),
-        ((1600, 1600), (1600, 1600)),
-        ((3200, 1600), (1600, 800)),
-        ((10_000, 1), (1600, 1)),
-        ((1, 1), (480, 480)),
-    ],
-)
-def test_small_photos_are_enlarged_by_whole_factors_and_large_ones_reduced(size, shown):
-    assert readable_size(size) == shown
-    assert fit_photo(_grey(*size)).shape == (*shown, 3)
-    assert fit_label(np.ones(size, np.uint8)).shape == shown
-
-
-def test_a_photo_of_readable_size_is_shown_as_it_is():
-    photo = np.random.randint(0, 255, (MIN_SIDE, 20, 3), np.uint8)
-    assert fit_photo(photo) is photo
-    assert (fit_label(photo[..., 0]) == photo[..., 0]).all()
-
-
-def test_labels_are_repeated_or_picked_never_mixed():
-    label = np.array([[1, 7], [3, 255]], np.uint8)
-    large = fit_label(label)
-    half = MIN_SIDE // 2
-    assert (large[:half, :half] == 1).all() and (large[half:, half:] == 255).all()
-    assert (large[:half, half:] == 7).all() and (large[half:, :half] == 3).all()
-    stripes = np.repeat(np.arange(MAX_SIDE) % 5, 2)[None].repeat(2, 0)  # twice as wide as shown
-    assert (fit_label(stripes)[0] == np.arange(MAX_SIDE) % 5).all()
 
 
 def test_names_stand_at_their_points_inside_the_picture():
@@ -76,6 +34,15 @@ def test_a_name_that_would_cover_another_one_or_that_does_not_fit_is_left_out():
 def test_letters_beyond_english_are_drawn():
     drawn = [write_names(_grey(200, 300), [(text, (100, 150))]) for text in "?ßжλ"]
     assert all((one != other).any() for i, one in enumerate(drawn) for other in drawn[:i])
+
+
+@pytest.mark.parametrize("text", ["short", "a little longer", "a line that is much too long " * 9])
+def test_a_line_stays_in_its_room(text):
+    canvas = Image.new("RGB", (300, 40), "white")
+    write_line(ImageDraw.Draw(canvas), text, (20, 20), room=90, size=14)
+    _, columns = np.nonzero((np.array(canvas) < 200).all(2))
+    assert 20 <= columns.min() < 24 and columns.max() < 110
+    assert text == "short" or columns.max() > 90  # as much of it as there is room for
 
 
 def test_legend_stands_beneath_and_wraps():

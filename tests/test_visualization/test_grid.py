@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from afa.visualization import grid, legend_entries
+from afa.visualization import grid
 
 
 def _picture(color, height=10, width=10):
@@ -48,6 +48,11 @@ def test_long_title_stays_in_its_column():
     assert (long[:26, 106:] == 255).all()
 
 
+def test_letters_beyond_english_are_drawn():
+    drawn = [grid([[_picture(RED)]], [text], cell=100) for text in "?ßжλ"]
+    assert all((one != other).any() for i, one in enumerate(drawn) for other in drawn[:i])
+
+
 def test_legend_shows_every_colour_and_wraps():
     rows = [[_picture((1, 1, 1))]]
     legend = [(f"class {i}", (10 * i + 5, 0, 0)) for i in range(8)]
@@ -56,12 +61,6 @@ def test_legend_shows_every_colour_and_wraps():
     assert len({box[0] for box in boxes}) > 1
     assert all(x1 <= drawn.shape[1] for *_, x1 in boxes)
     assert all(y0 >= 26 + 206 for y0, *_ in boxes)
-
-
-def test_legend_entries_are_the_classes_that_occur():
-    labels = [np.array([[2, 2]]), np.array([[0, 255]])]
-    entries = legend_entries(labels, ["back", "a", "b"], [(0, 0, 0), RED, BLUE])
-    assert entries == [("back", (0, 0, 0)), ("b", BLUE), ("undecided", (224, 224, 192))]
 
 
 @pytest.mark.parametrize(

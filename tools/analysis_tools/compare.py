@@ -24,15 +24,16 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Read the runs, draw, write."""
     args = parse_args()
-    from afa.pipelines.comparison import comparison_table, name_apart, write_comparison
+    from afa.pipelines.comparison import (
+        comparison_table,
+        draw_pictures,
+        name_apart,
+        write_comparison,
+    )
     from afa.pipelines.run_summary import read_run
 
     runs = name_apart([read_run(folder) for folder in args.runs])
-    pictures = {}
-    if args.num_images > 0:
-        from afa.pipelines.comparison_pictures import draw_pictures
-
-        pictures = draw_pictures(runs, args.out, args.num_images)
+    pictures = draw_pictures(runs, args.out, args.num_images) if args.num_images > 0 else {}
     page = write_comparison(runs, args.out, pictures)
     print(comparison_table(runs), end="")
     print(f"The page is {page}; table.md and comparison.json are beside it.")

@@ -38,7 +38,7 @@ def propagation_rows(runner: Any) -> dict[str, float]:
     """
     import torch
 
-    from afa.evaluation.confusion import confusion_matrix
+    from afa.evaluation.figures import confusion_matrix
 
     model, meta = runner.model, runner.test_dataloader.dataset.metainfo
     if getattr(model, "affinity_head", None) is None:
@@ -104,7 +104,7 @@ def _labels(model: Any, image: Any, gt_label: Any, truth: Any) -> Iterator[tuple
 
 def _miou(confusion: Any) -> float:
     """Mean IoU in percent, classes that occur nowhere left out."""
-    from afa.evaluation.confusion import areas
+    from afa.evaluation.figures import areas
 
     intersect, union, *_ = areas(confusion)
     return round(100 * (intersect / union).nanmean().item(), 2)

@@ -73,10 +73,9 @@ def run_memory_test(
     Raises:
         ValueError: If a number is out of range, or a test fails.
     """
-    from afa.apis.summary import device_name
     from afa.datasets.shapes_writer import write_shapes
     from afa.files.whole_file import write_bytes, write_json
-    from afa.utils.environment import collect_versions
+    from afa.utils.environment import collect_versions, device_name
     from process_memory import MemorySample, memory_plot
 
     work = Path(work_dir)

@@ -64,10 +64,9 @@ def run_train_memory(
     Raises:
         ValueError: If the training fails, or there are more validations than iterations.
     """
-    from afa.apis.summary import device_name
     from afa.datasets.shapes_writer import write_shapes
     from afa.files.whole_file import write_bytes, write_json
-    from afa.utils.environment import collect_versions
+    from afa.utils.environment import collect_versions, device_name
     from process_memory import growth, memory_plot, run_measured
 
     if not 1 <= num_vals <= num_iters:

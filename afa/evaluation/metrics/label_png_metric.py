@@ -91,16 +91,10 @@ class LabelPNGMetric(BaseMetric):
             self.results.append(img_id)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Pack the files of all processes.
-
-        Args:
-            size: number of images in the set.
-
-        Returns:
-            Nothing: there are no figures.
+        """Pack the files of all processes; there are no figures.
 
         Raises:
-            ValueError: If two images of the set have one name.
+            ValueError: If two images of the set of ``size`` images have one name.
         """
         img_ids = [img_id for part in all_gather_object(self.results) for img_id in part]
         self.results.clear()
@@ -110,8 +104,9 @@ class LabelPNGMetric(BaseMetric):
             )
         said = f"{size} label maps are in {self.out_dir / self.folder}"
         if self.archive:
-            first_process(partial(self._pack, sorted(img_ids)))
-            said += f", packed as {self.out_dir / self.archive}"
+            archive = self.out_dir / self.archive
+            first_process(partial(self._pack, archive, sorted(img_ids)))
+            said += f", packed as {archive}"
         MMLogger.get_current_instance().info(said)
         return {}
 
@@ -120,9 +115,8 @@ class LabelPNGMetric(BaseMetric):
         del results
         return {}
 
-    def _pack(self, img_ids: Sequence[str]) -> None:
+    def _pack(self, archive: Path, img_ids: Sequence[str]) -> None:
         """Write the archive; the same files give the same bytes."""
-        assert self.archive is not None, "only with an archive"
         raw = io.BytesIO()
         with (
             gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as packed,
@@ -133,4 +127,4 @@ class LabelPNGMetric(BaseMetric):
                 info = tarfile.TarInfo(f"{self.folder}/{img_id}.png")
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
-        write_bytes(self.out_dir / self.archive, raw.getvalue())
+        write_bytes(archive, raw.getvalue())

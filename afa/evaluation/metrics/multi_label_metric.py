@@ -45,15 +45,8 @@ class MultiLabelMetric(BaseMetric):
                 self._num_classes = len(sample["gt_label"])
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Give the figures of all processes' images, and begin anew.
-
-        Args:
-            size: number of images in the set; not needed, since every image counts once.
-
-        Returns:
-            What :meth:`compute_metrics` gives, with the prefix.
-        """
-        del size
+        """Give what :meth:`compute_metrics` makes of all processes' images, with the prefix."""
+        del size  # every image counts once
         own: list[np.ndarray] = []
         if self._labels:
             columns = np.array(self._scores), np.frombuffer(bytes(self._labels), dtype=bool)

@@ -10,7 +10,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from afa.evaluation.confusion import areas, confusion_matrix
+from afa.evaluation.figures import areas, confusion_matrix
 
 # Label maps that are made with the classes of gt_label where an image has them.
 FROM_IMAGE_LABELS = ("pred_cam", "pred_par", "pred_propagated")
@@ -73,15 +73,8 @@ class WSSSIoUMetric(IoUMetric):
             self.confusion = counts if self.confusion is None else self.confusion + counts
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Give the figures of all processes' images, and begin anew.
-
-        Args:
-            size: number of images in the set; not needed, since every image counts once.
-
-        Returns:
-            What :meth:`compute_metrics` gives, with the prefix.
-        """
-        del size
+        """Give what :meth:`compute_metrics` makes of all processes' images, with the prefix."""
+        del size  # every image counts once
         total = self.confusion
         if total is None:
             total = torch.zeros(self._num_classes(), self._num_classes() + 1, dtype=torch.int64)

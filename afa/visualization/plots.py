@@ -1,11 +1,10 @@
-"""Draw the sweep over the background score."""
+"""Curves and bars as PNG: the sweep over the background score, and runs side by side."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 # Distinct for the colour-blind too (Okabe and Ito), and by their line style.
@@ -15,6 +14,7 @@ _LINES = (
     ("precision", "mean precision, foreground", "#d55e00", "--"),
     ("recall", "mean recall, foreground", "#009e73", "-."),
 )
+_LEGEND_ABOVE = dict(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
 
 
 def sweep_plot(
@@ -35,7 +35,6 @@ def sweep_plot(
         A PNG.
     """
     figure = Figure(figsize=(7.2, 4.6), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     scores = [row["bkg_thr"] for row in rows]
     for key, name, color, style in _LINES:
@@ -61,6 +60,51 @@ def sweep_plot(
     axes.set_xlim(min(scores), max(scores)) if len(scores) > 1 else None
     axes.grid(alpha=0.3)
     axes.legend(loc="best", fontsize=9)
+    return _png(figure)
+
+
+def curves_plot(
+    curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], xlabel: str, ylabel: str
+) -> bytes:
+    """Draw named curves of points (x, y); those without points are left out.
+
+    Returns:
+        A PNG.
+    """
+    figure = Figure(figsize=(7, 4), dpi=120, layout="tight")
+    axes = figure.add_subplot()
+    for name, points in curves:
+        axes.plot(*zip(*points, strict=True), marker="o", label=name) if points else None
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.legend(**_LEGEND_ABOVE)
+    return _png(figure)
+
+
+def bars_plot(groups: Sequence[tuple[str, Mapping[str, float]]], ylabel: str) -> bytes:
+    """Draw the values of some things side by side, such as the IoU of each class in each run.
+
+    Args:
+        groups: name and values by place on the x axis; a value that one lacks is 0.
+        ylabel: what the values are.
+
+    Returns:
+        A PNG.
+    """
+    names = list(dict.fromkeys(name for _, values in groups for name in values))
+    figure = Figure(figsize=(max(6, 0.45 * len(names) + 3), 4), dpi=120, layout="tight")
+    axes = figure.add_subplot()
+    width = 0.8 / len(groups)
+    for number, (label, values) in enumerate(groups):
+        places = [index + number * width for index in range(len(names))]
+        axes.bar(places, [values.get(name, 0) for name in names], width, label=label)
+    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(names))], names)
+    axes.tick_params(axis="x", rotation=60)
+    axes.set_ylabel(ylabel)
+    axes.legend(**_LEGEND_ABOVE)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

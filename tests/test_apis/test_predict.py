@@ -1,4 +1,5 @@
 import json
+import os
 
 import cv2
 import numpy as np
@@ -6,7 +7,8 @@ import pytest
 import torch
 from toy_predict import CLASSES, PALETTE, draw_photo, write_checkpoint, write_config, write_photos
 
-from afa.apis import Wanted, inference_model, init_model, photo_predictor, predict_photos
+from afa.apis import PredictOptions, inference_model, init_model, predict, predict_photos
+from afa.apis.predict import PredictionFolder
 from afa.files.label_png import read_label_png
 from afa.files.photo import read_photo
 from afa.files.photo_search import find_photos
@@ -34,7 +36,9 @@ def record(out, name):
 def test_every_kind_of_photo_gives_its_files(model, tmp_path):
     names = write_photos(tmp_path / "photos")
     out = tmp_path / "out"
-    summary = predict_photos(model, find_photos([tmp_path / "photos"]), out, Wanted(opacity=0.4))
+    summary = predict_photos(
+        model, find_photos([tmp_path / "photos"]), out, PredictOptions(opacity=0.4)
+    )
     assert (summary.num_done, summary.num_skipped, summary.left_out) == (len(names), 0, [])
     for name in names:
         photo = read_photo(tmp_path / "photos" / name)
@@ -66,14 +70,14 @@ def test_the_record_has_scores_shares_and_predicted_classes(model, photos, tmp_p
 
 def test_cams_of_predicted_or_given_classes(model, photos, tmp_path):
     out = tmp_path / "out"
-    predict_photos(model, photos, out, Wanted(cam=True))
+    predict_photos(model, photos, out, PredictOptions(cam=True))
     for photo in photos:
         found = record(out, photo.name)
         assert sorted(found["cams"]) == sorted(found["predicted"])
         assert all((out / place).is_file() for place in found["cams"].values())
     out = tmp_path / "given"
     predict_photos(model, photos, out)
-    given = Wanted(cam=True, classes=("dog", "big cat/lion"))
+    given = PredictOptions(cam=True, classes=("dog", "big cat/lion"))
     assert predict_photos(model, photos, out, given).num_done == 3
     folder = out / "cams/sub/a"
     assert sorted(path.name for path in folder.iterdir()) == ["02_dog.jpg", "03_big_cat_lion.jpg"]
@@ -86,10 +90,8 @@ def test_what_is_complete_is_skipped_and_the_rest_made_again(model, photos, tmp_
     out = tmp_path / "out"
     predict_photos(model, photos[:1], out)
     seen = []
-    real = photo_predictor.inference_model
-    monkeypatch.setattr(
-        photo_predictor, "inference_model", lambda *args: seen.append(1) or real(*args)
-    )
+    real = predict.inference_model
+    monkeypatch.setattr(predict, "inference_model", lambda *args: seen.append(1) or real(*args))
     summary = predict_photos(model, photos, out)
     assert (summary.num_done, summary.num_skipped, len(seen)) == (2, 1, 2)
     (out / "overlays/b.jpg").unlink()
@@ -105,7 +107,7 @@ def test_a_stop_leaves_nothing_that_counts_as_complete(model, photos, tmp_path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(photo_predictor, "draw_segments", stop)
+        patch.setattr(predict, "draw_segments", stop)
         with pytest.raises(KeyboardInterrupt):
             predict_photos(model, photos, out)
     assert not list(out.rglob("*.part")) and not (out / "json").exists()
@@ -116,12 +118,12 @@ def test_other_weights_and_settings_are_not_mixed(model, photos, tmp_path, monke
     out = tmp_path / "out"
     predict_photos(model, photos, out)
     with pytest.raises(ValueError, match=r"other settings \(opacity\)"):
-        predict_photos(model, photos, out, Wanted(opacity=0.2))
+        predict_photos(model, photos, out, PredictOptions(opacity=0.2))
     other = init_model(write_config(tmp_path), write_checkpoint(tmp_path, seed=5), "cpu")
     with pytest.raises(ValueError, match=r"other settings \(model\)"):
         predict_photos(other, photos, out)
     # An --overwrite that is stopped: what it has not reached does not count as made by it.
-    real = photo_predictor.inference_model
+    real = predict.inference_model
     calls = []
 
     def stop_at_the_second(*args):
@@ -131,7 +133,7 @@ def test_other_weights_and_settings_are_not_mixed(model, photos, tmp_path, monke
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(photo_predictor, "inference_model", stop_at_the_second)
+        patch.setattr(predict, "inference_model", stop_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             predict_photos(other, photos, out, overwrite=True)
     summary = predict_photos(other, photos, out)
@@ -187,14 +189,14 @@ def test_a_photo_too_large_or_thin_is_left_out(model, photos, tmp_path, monkeypa
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(photo_predictor, "inference_model", fail)
+    monkeypatch.setattr(predict, "inference_model", fail)
     summary = predict_photos(model, photos[:1], tmp_path / "out", report=str)
     assert summary.num_done == 0 and text in summary.left_out[0]
 
 
 def test_crf_labels_are_what_is_written(model, photos, tmp_path):
     pytest.importorskip("pydensecrf")
-    predict_photos(model, photos[:1], tmp_path / "out", Wanted(crf=True))
+    predict_photos(model, photos[:1], tmp_path / "out", PredictOptions(crf=True))
     label = inference_model(model, photos[0].path, crf=True).pred_crf.data[0].numpy()
     found = record(tmp_path / "out", "a")
     assert (read_label_png(tmp_path / "out" / found["label"]) == label).all()
@@ -203,11 +205,11 @@ def test_crf_labels_are_what_is_written(model, photos, tmp_path):
 
 def test_wrong_wishes_are_said_before_anything_is_written(model, photos, tmp_path):
     with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
-        Wanted(opacity=1.5)
+        PredictOptions(opacity=1.5)
     with pytest.raises(ValueError, match="ask for CAMs"):
-        Wanted(classes=("dog",))
+        PredictOptions(classes=("dog",))
     with pytest.raises(ValueError, match="no class 'dgo'; did you mean 'dog'"):
-        predict_photos(model, photos, tmp_path / "out", Wanted(cam=True, classes=("dgo",)))
+        predict_photos(model, photos, tmp_path / "out", PredictOptions(cam=True, classes=("dgo",)))
     with pytest.raises(ValueError, match="the folder for the results"):
         predict_photos(model, photos, tmp_path / "photos")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
@@ -219,8 +221,107 @@ def test_a_model_that_only_segments(model, photos, tmp_path, monkeypatch):
         del result.pred_label
         return result
 
-    monkeypatch.setattr(photo_predictor, "inference_model", segment_only)
+    monkeypatch.setattr(predict, "inference_model", segment_only)
     predict_photos(model, photos[:1], tmp_path / "out")
     found = record(tmp_path / "out", "a")
     assert "scores" not in found
     assert found["predicted"] == [name for name in found["pixel_share"] if name != "background"]
+
+
+LABEL = np.array([[0, 1], [2, 255]], np.uint8)
+PICTURE = np.full((8, 8, 3), (200, 30, 30), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = PredictionFolder(tmp_path / "out")
+    folder.prepare(dict(model="m", crf=False), [])
+    return folder
+
+
+def write(folder, name="sub/a", cams=("cat",)):
+    record = dict(
+        label=folder.write_label(name, LABEL, [[0, 0, 0], [9, 9, 9]]),
+        overlay=folder.write_overlay(name, PICTURE),
+        cams={cls: folder.write_cam(name, i, cls, PICTURE) for i, cls in enumerate(cams, 1)},
+    )
+    folder.write_record(name, record)
+    return record
+
+
+def test_files_lie_where_the_record_says(folder):
+    record = write(folder, cams=("cat", "big cat/lion"))
+    assert record == dict(
+        label="labels/sub/a.png",
+        overlay="overlays/sub/a.jpg",
+        cams={"cat": "cams/sub/a/01_cat.jpg", "big cat/lion": "cams/sub/a/02_big_cat_lion.jpg"},
+    )
+    assert folder.read("sub/a") == record
+    assert (read_label_png(folder.path / record["label"]) == LABEL).all()
+    for place in (record["overlay"], *record["cams"].values()):
+        shown = read_photo(folder.path / place)[..., ::-1].astype(int)
+        assert np.abs(shown - PICTURE).max() < 12  # RGB, as JPEG
+    assert json.loads((folder.path / "predict.json").read_text()) == dict(model="m", crf=False)
+
+
+def test_a_record_counts_only_with_all_its_files(folder):
+    for place in ("labels/sub/a.png", "overlays/sub/a.jpg", "cams/sub/a/01_cat.jpg"):
+        write(folder)
+        (folder.path / place).unlink()
+        assert folder.read("sub/a") == {}
+    write(folder)
+    for text in ("{", "[]", '{"label": 3}'):
+        (folder.path / "json/sub/a.json").write_text(text)
+        assert folder.read("sub/a") == {}
+    assert folder.read("never") == {}
+
+
+def test_cams_of_a_photo_are_removed_and_nothing_else(folder, tmp_path):
+    write(folder)
+    write(folder, "sub/a/01_cat")  # a photo in a folder of that name
+    stranger = folder.path / "cams/sub/a/note.txt"
+    stranger.write_text("keep")
+    record = json.loads((folder.path / "json/sub/a.json").read_text())
+    victim = tmp_path / "victim.jpg"
+    victim.write_text("keep")
+    record["cams"]["dog"] = "../victim.jpg"
+    folder.write_record("sub/a", record)
+    folder.remove_cams("sub/a")
+    assert not (folder.path / "cams/sub/a/01_cat.jpg").exists()
+    assert victim.exists() and stranger.exists() and folder.read("sub/a/01_cat")
+    folder.remove_cams("never")
+
+
+def test_the_same_settings_go_on_and_others_are_refused(folder):
+    write(folder)
+    again = PredictionFolder(folder.path)
+    again.prepare(dict(model="m", crf=False), [])
+    with pytest.raises(ValueError, match=r"made with other settings \(crf\): give another folder"):
+        again.prepare(dict(model="m", crf=True), [])
+    again.prepare(dict(model="m", crf=True), [], overwrite=True)
+    assert json.loads((folder.path / "predict.json").read_text())["crf"] is True
+    assert again.read("sub/a")  # what is not predicted again stays
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(ValueError, match=r"has a folder 'labels', but no predict\.json"):
+        PredictionFolder(tmp_path).prepare({}, [], overwrite=True)
+    assert sorted(os.listdir(tmp_path)) == ["labels"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        PredictionFolder(tmp_path / "file").prepare({}, [])
+
+
+def test_the_folder_of_the_photos_is_refused(tmp_path):
+    photo = tmp_path / "sub/a.jpg"
+    for out in (tmp_path, tmp_path / "sub"):
+        with pytest.raises(ValueError, match=r"photo '.*a\.jpg' lies in '.*', the folder for"):
+            PredictionFolder(out).prepare({}, [photo])
+    PredictionFolder(tmp_path / "sub/out").prepare({}, [photo])
+    assert [path.name for path in tmp_path.iterdir()] == ["sub"]
+
+
+def test_names_that_leave_the_folder_are_refused(folder):
+    with pytest.raises(ValueError, match="no name inside a folder"):
+        folder.write_label("../a", LABEL, [])

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from afa.visualization.sweep_plot import sweep_plot
+from afa.visualization.plots import sweep_plot
 
 
 def _rows(values):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,20 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from afa.apis.inference import class_indices, inference_model, label_field, photo_pipeline
-from afa.apis.prediction_folder import PredictionFolder
 from afa.files.crf import check_crf
-from afa.files.photo import decode_photo
+from afa.files.label_png import write_label_png
+from afa.files.photo import decode_photo, read_photo_bytes, write_picture
 from afa.files.photo_search import PhotoFile
+from afa.files.whole_file import read_json_object, safe_join, write_json
 from afa.utils.progress import Progress
-from afa.visualization import draw_cam, draw_segments
-from afa.visualization.segments import label_areas
+from afa.visualization import draw_cam, draw_segments, label_areas
+
+SETTINGS = "predict.json"  # tells a folder of predictions from any other, and how they were made
+KINDS = ("labels", "overlays", "cams", "json")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PredictOptions:
     """What to make of each photo.
 
     Args:
@@ -70,11 +75,11 @@ def predict_photos(
     model: nn.Module,
     photos: Sequence[PhotoFile],
     out: str | Path,
-    wanted: Wanted | None = None,
+    options: PredictOptions | None = None,
     overwrite: bool = False,
     report: Callable[[str], Any] | None = None,
 ) -> PredictSummary:
-    """Predict photos, one after the other, and write what is wanted of each.
+    """Predict photos, one after the other, and write what is asked for of each.
 
     Photos whose files are complete are skipped; one that cannot be predicted is left out.
 
@@ -82,7 +87,7 @@ def predict_photos(
         model: what :func:`init_model` gave.
         photos: what :func:`find_photos` gave.
         out: folder for the results, see :class:`PredictionFolder`.
-        wanted: what to make; None for label maps, overlays and JSON.
+        options: what to make; None for label maps, overlays and JSON.
         overwrite: make again what is there.
         report: called with a sentence for each photo that is left out; None prints it to stderr.
 
@@ -90,10 +95,10 @@ def predict_photos(
         What became of the photos.
 
     Raises:
-        ValueError: if the folder is refused, or the model cannot make what is wanted.
+        ValueError: if the folder is refused, or the model cannot make what is asked for.
         OSError: if a file cannot be written.
     """
-    predictor = _Predictor(model, PredictionFolder(out), wanted or Wanted())
+    predictor = _Predictor(model, PredictionFolder(out), options or PredictOptions())
     paths = [photo.path for photo in photos]
     predictor.folder.prepare(predictor.settings, paths, overwrite)
     summary, progress = PredictSummary(), Progress(len(photos), "photos")
@@ -117,34 +122,25 @@ def _complain(sentence: str) -> None:
 class _Predictor:
     """Predict photos into a folder, all in the same way."""
 
-    def __init__(self, model: nn.Module, folder: PredictionFolder, wanted: Wanted) -> None:
-        if wanted.cam:
-            class_indices(model, wanted.classes)  # the first photo would be too late to say it
-        if wanted.crf:
+    def __init__(self, model: nn.Module, folder: PredictionFolder, options: PredictOptions) -> None:
+        if options.cam:
+            class_indices(model, options.classes)  # the first photo would be too late to say it
+        if options.crf:
             check_crf()
         self.model = model
         self.folder = folder
-        self.wanted = wanted
+        self.options = options
         self.classes: tuple[str, ...] = model.dataset_meta["classes"]
-        self.settings = dict(
-            model=_digest(model),
-            classes=list(self.classes),
-            crf=wanted.crf,
-            opacity=wanted.opacity,
-        )
+        made_with = dict(crf=options.crf, opacity=options.opacity)
+        self.settings = dict(model=_digest(model), classes=list(self.classes), **made_with)
 
     def predict(self, photo: PhotoFile, overwrite: bool) -> bool:
         """Predict one photo; return False if its files are complete."""
         try:
-            data = photo.path.read_bytes()
-        except OSError as error:
-            raise _LeftOutError(
-                f"Photo '{photo.path}' cannot be read ({error.strerror})."
-            ) from error
-        digest = hashlib.sha256(data).hexdigest()
-        if not overwrite and self._is_complete(photo, digest):
-            return False
-        try:
+            data = read_photo_bytes(photo.path)
+            digest = hashlib.sha256(data).hexdigest()
+            if not overwrite and self._is_complete(photo, digest):
+                return False
             image = decode_photo(data, photo.path)
         except ValueError as error:
             raise _LeftOutError(str(error)) from error
@@ -162,26 +158,26 @@ class _Predictor:
                 f"Photo '{photo.path}' is another one than that of the prediction '{photo.name}' "
                 f"in '{self.folder.path}': give another folder, or replace it with --overwrite."
             )
-        cams, classes = found.get("cams"), self.wanted.classes
-        if not self.wanted.cam or cams is None:
-            return not self.wanted.cam
+        cams, classes = found.get("cams"), self.options.classes
+        if not self.options.cam or cams is None:
+            return not self.options.cam
         return classes is None or set(classes) == set(cams)
 
     def _infer(self, photo: PhotoFile, image: np.ndarray) -> SegDataSample:
         """Run the model; what fails because of the photo's size must not end the run."""
-        wanted = self.wanted
-        size = f"{image.shape[1]} x {image.shape[0]} pixels"
+        options = self.options
+        what = f"Photo '{photo.path}' of {image.shape[1]} x {image.shape[0]} pixels"
         try:
-            return inference_model(self.model, image, wanted.cam, wanted.classes, wanted.crf)
+            return inference_model(self.model, image, options.cam, options.classes, options.crf)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise _LeftOutError(
-                f"Photo '{photo.path}' of {size} needs more memory than there is: scale it down, "
-                "or try another device (--device cpu)."
+                f"{what} needs more memory than there is: scale it down, or try another device "
+                "(--device cpu)."
             ) from error
         except cv2.error as error:
             raise _LeftOutError(
-                f"Photo '{photo.path}' of {size} does not pass the test pipeline of the config "
-                f"({error.err}): ResizeToFit in place of Resize takes any size."
+                f"{what} does not pass the test pipeline of the config ({error.err}): ResizeToFit "
+                "in place of Resize takes any size."
             ) from error
 
     def _write(
@@ -196,9 +192,9 @@ class _Predictor:
         record.update(self._figures(result, label))
         folder.remove_cams(name)  # of classes that may be found no more
         record["label"] = folder.write_label(name, label, palette)
-        overlay = draw_segments(photo, label, self.classes, palette, self.wanted.opacity)
+        overlay = draw_segments(photo, label, self.classes, palette, self.options.opacity)
         record["overlay"] = folder.write_overlay(name, overlay)
-        if self.wanted.cam:
+        if self.options.cam:
             record["cams"] = {}
             for cls, cam in zip(result.metainfo["cam_classes"], result.cams, strict=True):
                 title = f"{cls}, score {record['scores'][cls]:.2f}"
@@ -229,3 +225,110 @@ def _digest(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+class PredictionFolder:
+    """Write and find the files of predicted photos.
+
+    ::
+
+        predict.json             how the predictions were made
+        labels/NAME.png          label map, indexed PNG at the size of the photo
+        overlays/NAME.jpg        photo, colours, names
+        cams/NAME/01_CLASS.jpg   photo and CAM, one for each class
+        json/NAME.json           figures, and which files there are; written last
+
+    Args:
+        path: the folder; need not be there yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def prepare(
+        self, settings: Mapping[str, Any], photos: Iterable[Path], overwrite: bool = False
+    ) -> None:
+        """Make the folder, or refuse one where something could be lost or mixed up.
+
+        Args:
+            settings: what must agree among all predictions of a folder.
+            photos: the photos to predict.
+            overwrite: allow predictions made with other settings.
+
+        Raises:
+            ValueError: if it holds the photos, other files in the places of predictions, or
+                predictions made with other settings.
+        """
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"'{path}' is a file: give another folder for the results.")
+        real = os.path.realpath(path)
+        for photo in photos:
+            if os.path.realpath(photo).startswith(real + os.sep):
+                raise ValueError(
+                    f"The photo '{photo}' lies in '{path}', the folder for the results: give "
+                    "another one, so that no photo is overwritten."
+                )
+        if (path / SETTINGS).is_file():
+            made = read_json_object(path / SETTINGS)
+            different = [key for key, value in settings.items() if made.get(key) != value]
+            if different and not overwrite:
+                raise ValueError(
+                    f"'{path}' holds predictions made with other settings "
+                    f"({', '.join(different)}): give another folder, or replace them with "
+                    "--overwrite."
+                )
+        elif taken := [kind for kind in KINDS if (path / kind).exists()]:
+            raise ValueError(
+                f"'{path}' has a folder '{taken[0]}', but no {SETTINGS} of an earlier prediction: "
+                "give another folder for the results; this one is left as it is."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / SETTINGS, settings)
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Read the record of a photo; empty if there is none, or not all files that it names."""
+        record = read_json_object(safe_join(self.path / "json", name, ".json"))
+        files = [record.get("label"), record.get("overlay"), *_cams(record).values()]
+        whole = all(isinstance(file, str) and (self.path / file).is_file() for file in files)
+        return record if whole else {}
+
+    def write_label(self, name: str, label: np.ndarray, palette: Sequence[Sequence[int]]) -> str:
+        """Write a label map (H, W) uint8; return its place in the folder."""
+        place = self._place("labels", name, ".png")
+        write_label_png(self.path / place, label, palette)
+        return place
+
+    def write_overlay(self, name: str, picture: np.ndarray) -> str:
+        """Write an overlay (H, W, 3) RGB; return its place in the folder."""
+        place = self._place("overlays", name, ".jpg")
+        write_picture(self.path / place, picture)
+        return place
+
+    def write_cam(self, name: str, index: int, class_name: str, picture: np.ndarray) -> str:
+        """Write the picture of a class's CAM (H, W, 3) RGB; return its place in the folder."""
+        stem = re.sub(r"[^\w.-]+", "_", class_name)  # it may have signs that file names have not
+        place = self._place("cams", f"{name}/{index:02d}_{stem}", ".jpg")
+        write_picture(self.path / place, picture)
+        return place
+
+    def remove_cams(self, name: str) -> None:
+        """Remove the pictures of CAMs that the record of a photo names."""
+        own = safe_join(self.path / "cams", name)
+        record = read_json_object(safe_join(self.path / "json", name, ".json"))
+        for place in _cams(record).values():
+            (own / Path(str(place)).name).unlink(missing_ok=True)
+
+    def write_record(self, name: str, record: Mapping[str, Any]) -> None:
+        """Write the record of a photo whose other files are there."""
+        write_json(self.path / self._place("json", name, ".json"), record)
+
+    def _place(self, kind: str, name: str, suffix: str) -> str:
+        path = safe_join(self.path / kind, name, suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.relative_to(self.path).as_posix()
+
+
+def _cams(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    cams = record.get("cams")
+    return cams if isinstance(cams, Mapping) else {}
