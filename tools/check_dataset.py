@@ -52,8 +52,7 @@ def main() -> None:
 
     check_environment()
 
-    from afa.datasets.check import check_datasets
-    from afa.datasets.check_report import report_lines, write_report
+    from afa.datasets.check import check_datasets, report_lines, write_report
     from afa.engine.config import load_config
     from afa.engine.config.check import data_entries
 

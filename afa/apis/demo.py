@@ -17,7 +17,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 import afa
 from afa.apis.summary import device_name, draw_sheet, write_picture
-from afa.datasets.shapes_writer import write_shapes
+from afa.datasets.shapes import write_shapes
 from afa.engine.config import load_config
 from afa.engine.hooks.console_progress_hook import FIGURES, ConsoleProgressHook
 from afa.engine.runner import build_runner

@@ -11,17 +11,20 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
+from prettytable import PrettyTable
 
+from afa.datasets.faults import Faults
 from afa.datasets.own_photos import OwnPhotosDataset
 from afa.datasets.wsss_dataset import WSSSDataset
 from afa.files.photo_check import PhotoFindings, check_photo
+from afa.files.whole_file import write_json
 from afa.utils.ordered_pool import OrderedPool
-from afa.utils.problems import Problems
 
 _MIN_FOR_WORKERS = 50  # starting worker processes takes a second
 
@@ -58,8 +61,8 @@ class SplitSummary:
 class DataReport:
     """What a check has found."""
 
-    faults: Problems = field(default_factory=Problems)
-    notes: Problems = field(default_factory=Problems)
+    faults: Faults = field(default_factory=Faults)
+    notes: Faults = field(default_factory=Faults)
     splits: dict[str, SplitSummary] = field(default_factory=dict)
 
     @property
@@ -206,3 +209,71 @@ def _note_alike_classes(classes: tuple[str, ...], report: DataReport) -> None:
     for number, name in enumerate(classes):
         for other in difflib.get_close_matches(name, classes[number + 1 :], cutoff=0.85):
             report.notes("alike classes", f"'{name}' and '{other}': if one is a slip, mend it.")
+
+
+def report_lines(report: DataReport, limit: int = 20) -> list[str]:
+    """Return the report as text.
+
+    Args:
+        report: What the check has found.
+        limit: Most faults and notes of a kind that are listed.
+
+    Returns:
+        Lines: the counts of each split, notes, faults (one line each), and the conclusion.
+    """
+    lines = []
+    for name, summary in report.splits.items():
+        lines += ["", f"{name}: {_sentence(summary)}"]
+    if report.splits:
+        lines += ["", _class_table(report)]
+    for title, problems in (("To look at", report.notes), ("Faults", report.faults)):
+        if problems.count:
+            lines += ["", f"{title} ({problems.count:,}):"]
+            lines += [f"  {line}" for line in problems.lines(limit)]
+    kinds = ", ".join(f"{len(found):,} {kind}" for kind, found in report.faults.found.items())
+    return [*lines, "", "The data are fit." if report.fit else f"The data are not fit: {kinds}."]
+
+
+def write_report(path: str | Path, report: DataReport, config: str) -> None:
+    """Write the report as JSON, with every fault; the file is there whole or not at all.
+
+    Args:
+        path: The file; its folder must be there.
+        report: What the check has found.
+        config: The config whose data were checked.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    content = {
+        "config": config,
+        "fit": report.fit,
+        "splits": {name: summary.as_dict() for name, summary in report.splits.items()},
+        "faults": report.faults.found,
+        "notes": report.notes.found,
+    }
+    write_json(path, content)
+
+
+def _sentence(summary: SplitSummary) -> str:
+    text = f"{summary.num_photos:,} photos, {summary.num_masks:,} masks"
+    sizes = summary.three_sizes()
+    if sizes:
+        text += "; width x height " + ", ".join(
+            f"{name} {width} x {height}" for name, (height, width) in sizes.items()
+        )
+    counts = ", ".join(
+        f"{number}: {photos:,}" for number, photos in summary.photos_of_num_labels.items()
+    )
+    return f"{text}; photos by number of labels {counts}" if counts else text
+
+
+def _class_table(report: DataReport) -> str:
+    table = PrettyTable(["class", *report.splits])
+    table.align = "r"
+    table.align["class"] = "l"
+    names = dict.fromkeys(name for s in report.splits.values() for name in s.photos_of_class)
+    for name in names:
+        counts = [summary.photos_of_class.get(name, 0) for summary in report.splits.values()]
+        table.add_row([name, *(f"{count:,}" for count in counts)])
+    return table.get_string()

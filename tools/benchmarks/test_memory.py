@@ -74,7 +74,7 @@ def run_memory_test(
         ValueError: If a number is out of range, or a test fails.
     """
     from afa.apis.summary import device_name
-    from afa.datasets.shapes_writer import write_shapes
+    from afa.datasets.shapes import write_shapes
     from afa.files.whole_file import write_bytes, write_json
     from afa.utils.environment import collect_versions
     from process_memory import MemorySample, memory_plot

@@ -8,17 +8,18 @@ what the label maps were made from (and links to the photos, where the set goes 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from afa.datasets.coco14 import CLASSES
 from afa.datasets.image_labels import load_image_labels, write_image_labels
 from afa.datasets.prepare.coco14_instances import CocoImage, CocoInstances
-from afa.datasets.prepare.coco14_record import read_record, split_settings, write_record
-from afa.datasets.prepare.coco14_report import SplitReport
-from afa.datasets.split_file import read_split, write_split
+from afa.datasets.wsss_dataset import read_split, write_split
 from afa.files.coco_mask import CROWDS, ImageResult, prepare_image
+from afa.files.whole_file import read_json, write_json
 from afa.utils.ordered_pool import OrderedPool
 
 SPLITS = ("train", "val")
@@ -232,3 +233,111 @@ def _work(instances: CocoInstances) -> Iterator[tuple]:
     """Yield the arguments of the job, image by image: only what waits is in memory."""
     for image in instances.images:
         yield image.img_id, image.height, image.width, instances.regions(image)
+
+
+RECORD_FILE = "coco14.json"
+_VERSION = 1  # raise when the same annotations give other pixels
+
+
+def split_settings(sha256: str, crowd: str) -> dict:
+    """Return what decides the pixels of a split: two runs with equal settings draw the same."""
+    return {"version": _VERSION, "annotations_sha256": sha256, "crowd": crowd}
+
+
+def read_record(out: str | Path) -> dict[str, dict]:
+    """Read what was made in a folder.
+
+    Args:
+        out: Folder of the set.
+
+    Returns:
+        Split to settings; empty if nothing was made there.
+
+    Raises:
+        ValueError: If there is a file of that name that is no record.
+    """
+    path = Path(out) / RECORD_FILE
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        content = None
+    splits = content.get("splits") if isinstance(content, dict) else None
+    if not isinstance(splits, dict) or not all(isinstance(item, dict) for item in splits.values()):
+        raise ValueError(
+            f"'{path}' is not the record that this command keeps there: remove it, and add "
+            "--overwrite to make the set again."
+        )
+    return splits
+
+
+def write_record(out: str | Path, record: dict[str, dict]) -> None:
+    """Write what :func:`read_record` reads."""
+    write_json(Path(out) / RECORD_FILE, {"dataset": "COCO14", "splits": record})
+
+
+# Images of the whole set, and those of them that have objects.
+NUM_IMAGES = {"train": (82783, 82081), "val": (40504, 40137)}
+
+
+@dataclass
+class SplitReport:
+    """Collect what was found in one split.
+
+    Args:
+        num_images: Images of the annotation file.
+        num_kept: Those with objects.
+        num_annotations: Annotations.
+        num_crowds: Those that outline a group.
+        num_made: Label maps drawn in this run; the others were there already.
+        images_per_class: Images with a class.
+        regions_per_class: Annotations of a class.
+    """
+
+    num_images: int
+    num_kept: int
+    num_annotations: int
+    num_crowds: int
+    num_made: int = 0
+    images_per_class: Counter[str] = field(default_factory=Counter)
+    regions_per_class: Counter[str] = field(default_factory=Counter)
+
+    def text(self, split: str) -> str:
+        """Return the figures of the split, and a sentence if they are not the published ones."""
+        labels = self.images_per_class.total() / max(1, self.num_kept)
+        lines = [
+            f"{split}: {self.num_kept:,} images with objects "
+            f"({self.num_images - self.num_kept:,} without are left out), "
+            f"{self.num_annotations:,} annotations ({self.num_crowds:,} crowd regions), "
+            f"{labels:.2f} classes per image; {self.num_made:,} label maps drawn, "
+            f"{self.num_kept - self.num_made:,} were there already."
+        ]
+        whole, with_objects = NUM_IMAGES.get(split, (0, 0))
+        if self.num_images == whole and self.num_kept != with_objects:
+            lines.append(
+                f"{split}: the literature has {with_objects:,} images with objects, this file has "
+                f"{self.num_kept:,}: it is not the published one."
+            )
+        return "\n".join(lines)
+
+
+def class_table(reports: dict[str, SplitReport], classes: Sequence[str]) -> str:
+    """Return a table of images and annotations per class.
+
+    Args:
+        reports: The splits.
+        classes: The foreground classes, in the order of their labels.
+    """
+    rows = [["class", *(f"{name} {what}" for name in reports for what in ("images", "regions"))]]
+    for label, name in enumerate(classes, start=1):
+        row = [f"{label:2d} {name}"]
+        for report in reports.values():
+            row += [f"{report.images_per_class[name]:,}", f"{report.regions_per_class[name]:,}"]
+        rows.append(row)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        row[0].ljust(widths[0])
+        + "".join(f"  {cell.rjust(width)}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    )

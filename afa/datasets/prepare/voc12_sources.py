@@ -6,8 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from afa.datasets.prepare.sbd import find_sbd
-from afa.datasets.split_file import read_split
+import numpy as np
+from PIL import Image
+
+from afa.datasets.image_labels import labels_from_xml
+from afa.datasets.voc import VOC12Dataset
+from afa.datasets.wsss_dataset import read_split
+from afa.files.label_png import read_label_png, write_label_png
 
 # The published sizes: VOC 2012, and VOC train with SBD's train and val, without VOC val.
 NUM_IMAGES = {"train_aug": 10582, "train": 1464, "val": 1449, "trainval": 2913, "test": 1456}
@@ -240,3 +245,193 @@ def _some(img_ids: Collection[str]) -> str:
     named = ", ".join(list(img_ids)[:_NUM_NAMED])
     more = len(img_ids) - _NUM_NAMED
     return f"{named} and {more:,} more" if more > 0 else named
+
+
+CLASSES: tuple[str, ...] = VOC12Dataset.METAINFO["classes"]
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class VOC12Image:
+    """What one image turned out to be.
+
+    Args:
+        img_id: The image.
+        fault: Why it cannot be used, in one sentence; empty if it can.
+        made_from: ``'VOC'``, ``'SBD'`` or ``'ready'``; empty if its mask was there already.
+        names: Classes of its annotation.
+        in_mask: Classes of its mask.
+        only_difficult: All its objects are difficult; they were kept although asked to be dropped.
+        differs: Its mask was there already and is another than VOC's own.
+    """
+
+    img_id: str
+    fault: str = ""
+    made_from: str = ""
+    names: tuple[str, ...] = ()
+    in_mask: tuple[str, ...] = ()
+    only_difficult: bool = False
+    differs: bool = False
+
+
+def prepare_image(
+    img_id: str, sources: VOC12Sources, difficult: str = "keep", overwrite: bool = False
+) -> VOC12Image:
+    """Read the labels of an image, make its mask unless it is there, and check what is there then.
+
+    Args:
+        img_id: The image.
+        sources: Where things lie.
+        difficult: ``'keep'`` or ``'drop'`` objects marked as difficult.
+        overwrite: Make the mask anew.
+
+    Returns:
+        What was found; a fault of the input is part of it and not raised.
+
+    Raises:
+        OSError: If the mask cannot be written.
+    """
+    try:
+        names, only_difficult = _read_labels(sources.annotation(img_id), difficult)
+        size = _read_size(sources.photo(img_id))
+        made_from = _make_mask(img_id, sources, size, overwrite)
+        label = read_label_png(sources.target(img_id))
+        _check_mask(label, size, sources.target(img_id))
+        differs = not made_from and _differs_from_voc(label, img_id, sources)
+    except ValueError as error:
+        return VOC12Image(img_id, fault=str(error))
+    in_mask = tuple(CLASSES[value] for value in np.unique(label) if 0 < value < len(CLASSES))
+    return VOC12Image(img_id, "", made_from, tuple(names), in_mask, only_difficult, differs)
+
+
+def _read_labels(path: Path, difficult: str) -> tuple[list[str], bool]:
+    """Return the classes, and whether there are difficult objects only: those are kept.
+
+    Training needs a label for every image, so that dropping them all would drop the image.
+    """
+    names = labels_from_xml(path, CLASSES)
+    if difficult == "keep":
+        return names, False
+    try:
+        return labels_from_xml(path, CLASSES, difficult), False
+    except ValueError:  # nothing is left; the file itself has just been read
+        return names, True
+
+
+def _read_size(path: Path) -> tuple[int, int]:
+    """Return the height and width of a photo from its header."""
+    try:
+        with Image.open(path) as photo:
+            return photo.height, photo.width
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise ValueError(f"Photo '{path}' cannot be read ({reason}): replace it.") from error
+
+
+def _make_mask(img_id: str, sources: VOC12Sources, size: tuple[int, int], overwrite: bool) -> str:
+    """Write the mask from its best source, checked before; return the name of the source."""
+    target = sources.target(img_id)
+    there = target.is_file()
+    if there and not overwrite:
+        return ""
+    for name, path in sources.mask_sources(img_id):
+        if there and path.samefile(target):
+            return ""
+        label = read_sbd_mask(path) if name == "SBD" else read_label_png(path)
+        _check_mask(label, size, path)
+        write_label_png(target, label)
+        return name
+    if not there:
+        raise ValueError(
+            f"There is no mask of '{img_id}' in VOC's SegmentationClass or in "
+            f"'{sources.sbd or sources.masks}'."
+        )
+    return ""
+
+
+def _check_mask(label: np.ndarray, size: tuple[int, int], path: Path) -> None:
+    if label.shape != size:
+        (height, width), (rows, columns) = size, label.shape
+        raise ValueError(
+            f"Mask '{path}' has {columns}x{rows} pixels, its photo {width}x{height}: replace one."
+        )
+    wrong = [value for value in np.unique(label) if value >= len(CLASSES) and value != IGNORE]
+    if wrong:
+        raise ValueError(
+            f"Mask '{path}' has the value {wrong[0]}, which is neither 0..{len(CLASSES) - 1} nor "
+            f"{IGNORE}: replace it."
+        )
+
+
+def _differs_from_voc(label: np.ndarray, img_id: str, sources: VOC12Sources) -> bool:
+    for name, path in sources.mask_sources(img_id):
+        if name == "VOC":
+            return not np.array_equal(read_label_png(path), label)
+    return False
+
+
+# Below the folder a user names: what the archive unpacks to, from any of its levels.
+_LEVELS = ("", "dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")
+
+
+def find_sbd(folder: str | Path) -> Path:
+    """Find the folder of SBD that has ``cls/``, ``train.txt`` and ``val.txt``.
+
+    Args:
+        folder: That folder, or one of those above it in the archive.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: If it is not there, or lacks a list.
+    """
+    for level in _LEVELS:
+        root = Path(folder) / level
+        if (root / "cls").is_dir():
+            break
+    else:
+        raise ValueError(
+            f"There is no SBD in '{folder}': expected 'cls/*.mat', 'train.txt' and 'val.txt' there "
+            "or in its benchmark_RELEASE/dataset; unpack benchmark.tgz and give its folder."
+        )
+    for name in ("train.txt", "val.txt"):
+        if not (root / name).is_file():
+            raise ValueError(f"SBD in '{root}' has no '{name}': unpack benchmark.tgz again.")
+    return root
+
+
+def read_sbd_mask(path: str | Path) -> np.ndarray:
+    """Read the labels of one image.
+
+    Args:
+        path: ``cls/<id>.mat``.
+
+    Returns:
+        (H, W) uint8; the values are not checked beyond their fit into 0..255.
+
+    Raises:
+        ValueError: If the file is missing, broken, or holds something else.
+    """
+    from scipy.io import loadmat
+
+    if not Path(path).is_file():
+        raise ValueError(f"There is no SBD file '{path}': unpack benchmark.tgz again.")
+    try:
+        struct = loadmat(path, appendmat=False, variable_names=["GTcls"]).get("GTcls")
+    except Exception as error:  # a broken file brings scipy to errors of many types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"SBD file '{path}' is broken ({reason}): unpack benchmark.tgz again."
+        ) from error
+    label = None
+    if isinstance(struct, np.ndarray) and "Segmentation" in (struct.dtype.names or ()):
+        label = struct.ravel()[0]["Segmentation"] if struct.size else None
+    if not isinstance(label, np.ndarray) or label.ndim != 2 or label.dtype.kind not in "uif":
+        raise ValueError(
+            f"SBD file '{path}' has no matrix GTcls.Segmentation: take the files in SBD's cls/."
+        )
+    narrow = np.clip(np.nan_to_num(label, nan=-1.0), 0, 255).astype(np.uint8)
+    if label.size == 0 or not np.array_equal(narrow, label):
+        raise ValueError(f"SBD file '{path}': GTcls.Segmentation must hold labels 0..255.")
+    return narrow
