@@ -166,7 +166,7 @@ class ImageResult(NamedTuple):
     fault: str = ""
 
 
-def prepare_image(
+def draw_missing_mask(
     img_id: str,
     height: int,
     width: int,

@@ -62,7 +62,7 @@ def test_fit_data_and_their_counts(own):
     assert train.num_photos == 8 and train.num_masks == 0
     assert train.photos_of_class == dict(cat=7, dog=1)
     assert train.photos_of_num_labels == {0: 1, 1: 6, 2: 1}
-    assert train.as_dict()["sizes"] == dict.fromkeys(("smallest", "median", "largest"), (20, 30))
+    assert train.three_sizes() == dict.fromkeys(("smallest", "median", "largest"), (20, 30))
 
 
 def test_every_fault_of_photos_and_masks_is_listed(own, tmp_path):

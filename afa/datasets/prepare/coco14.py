@@ -16,14 +16,19 @@ from pathlib import Path
 
 from afa.datasets.coco14 import CLASSES
 from afa.datasets.image_labels import load_image_labels, write_image_labels
+from afa.datasets.prepare import aligned
 from afa.datasets.prepare.coco14_instances import CocoImage, CocoInstances
 from afa.datasets.wsss_dataset import read_split, write_split
-from afa.files.coco_mask import CROWDS, ImageResult, prepare_image
+from afa.files.coco_mask import CROWDS, ImageResult, draw_missing_mask
 from afa.files.whole_file import read_json, write_json
 from afa.utils.ordered_pool import OrderedPool
 
 SPLITS = ("train", "val")
+# Images of the whole set, and those of them that have objects.
+NUM_IMAGES = {"train": (82783, 82081), "val": (40504, 40137)}
+SETTINGS_FILE = "coco14.json"
 _LABELS_FILE = "image_labels.json"
+_VERSION = 1  # raise when the same annotations give other pixels
 _MIN_FOR_WORKERS = 200  # images; fewer are done before workers have started
 _MAX_FAULTS = 100  # so many, and it is the wrong folder: the rest need not be looked at
 
@@ -61,7 +66,7 @@ def prepare_coco14(
     root, target = Path(root), Path(root if out is None else out)
     _check_arguments(splits, crowd, workers)
     _check_inputs(root, splits)
-    record = read_record(target)
+    record = read_settings(target)
     if not overwrite:
         _check_others_work(target, splits, record)
     labels = _labels_of_others(target, splits, record)
@@ -75,13 +80,13 @@ def prepare_coco14(
         if overwrite or record.get(split) != settings:
             _forget(instances[split].images, target, split)
             record[split] = settings
-            write_record(target, record)
+            write_json(target / SETTINGS_FILE, {"dataset": "COCO14", "splits": record})
     write_image_labels(target / _LABELS_FILE, labels)
     reports = {}
     for split in splits:
         photos, masks = root / f"{split}2014", _mask_folder(target, split)
         report = None if progress is None else partial(progress, split)
-        job = partial(prepare_image, photos=photos, masks=masks, crowd=crowd)
+        job = partial(draw_missing_mask, photos=photos, masks=masks, crowd=crowd)
         reports[split] = _draw(instances[split], job, workers, report)
         img_ids = [image.img_id for image in instances[split].images]
         reports[split].images_per_class.update(n for img_id in img_ids for n in labels[img_id])
@@ -209,7 +214,7 @@ def _draw(
         num_crowds=instances.num_crowds,
         regions_per_class=instances.count_regions(),
     )
-    faults = []
+    faults: list[str] = []
     with OrderedPool(job, workers if len(images) >= _MIN_FOR_WORKERS else 0) as pool:
         results = pool.map(_work(instances))
         for done, (image, result) in enumerate(zip(images, results, strict=True), start=1):
@@ -235,28 +240,18 @@ def _work(instances: CocoInstances) -> Iterator[tuple]:
         yield image.img_id, image.height, image.width, instances.regions(image)
 
 
-RECORD_FILE = "coco14.json"
-_VERSION = 1  # raise when the same annotations give other pixels
-
-
 def split_settings(sha256: str, crowd: str) -> dict:
     """Return what decides the pixels of a split: two runs with equal settings draw the same."""
     return {"version": _VERSION, "annotations_sha256": sha256, "crowd": crowd}
 
 
-def read_record(out: str | Path) -> dict[str, dict]:
-    """Read what was made in a folder.
-
-    Args:
-        out: Folder of the set.
-
-    Returns:
-        Split to settings; empty if nothing was made there.
+def read_settings(out: Path) -> dict[str, dict]:
+    """Read the settings of each split that was made in a folder.
 
     Raises:
-        ValueError: If there is a file of that name that is no record.
+        ValueError: If there is a file of that name with something else.
     """
-    path = Path(out) / RECORD_FILE
+    path = out / SETTINGS_FILE
     try:
         content = read_json(path)
     except FileNotFoundError:
@@ -270,15 +265,6 @@ def read_record(out: str | Path) -> dict[str, dict]:
             "--overwrite to make the set again."
         )
     return splits
-
-
-def write_record(out: str | Path, record: dict[str, dict]) -> None:
-    """Write what :func:`read_record` reads."""
-    write_json(Path(out) / RECORD_FILE, {"dataset": "COCO14", "splits": record})
-
-
-# Images of the whole set, and those of them that have objects.
-NUM_IMAGES = {"train": (82783, 82081), "val": (40504, 40137)}
 
 
 @dataclass
@@ -323,21 +309,11 @@ class SplitReport:
 
 
 def class_table(reports: dict[str, SplitReport], classes: Sequence[str]) -> str:
-    """Return a table of images and annotations per class.
-
-    Args:
-        reports: The splits.
-        classes: The foreground classes, in the order of their labels.
-    """
+    """Return a table of images and annotations per class, in the order of their labels."""
     rows = [["class", *(f"{name} {what}" for name in reports for what in ("images", "regions"))]]
     for label, name in enumerate(classes, start=1):
         row = [f"{label:2d} {name}"]
         for report in reports.values():
             row += [f"{report.images_per_class[name]:,}", f"{report.regions_per_class[name]:,}"]
         rows.append(row)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        row[0].ljust(widths[0])
-        + "".join(f"  {cell.rjust(width)}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    )
+    return "\n".join(aligned(rows))

@@ -1,4 +1,9 @@
-"""Where the pieces of VOC 2012 and SBD lie, and which images the splits have."""
+"""Where the pieces of VOC 2012 and SBD lie, and which images the splits have.
+
+SBD, the masks that widen VOC 2012 (Hariharan et al., ICCV 2011), are Matlab files ``cls/<id>.mat``
+with a struct ``GTcls`` whose field ``Segmentation`` holds the labels 0..20. scipy reads such files
+as data; nothing in them is run.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from afa.datasets.image_labels import labels_from_xml
-from afa.datasets.voc import VOC12Dataset
 from afa.datasets.wsss_dataset import read_split
-from afa.files.label_png import read_label_png, write_label_png
 
 # The published sizes: VOC 2012, and VOC train with SBD's train and val, without VOC val.
 NUM_IMAGES = {"train_aug": 10582, "train": 1464, "val": 1449, "trainval": 2913, "test": 1456}
 NUM_SBD = {"train": 8498, "val": 2857}
 _NUM_NAMED = 5  # ids that a message names
+# Below the folder a user names: what the archive unpacks to, from any of its levels.
+_LEVELS = ("", "dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,10 @@ def find_sources(
     target = Path(out) if out is not None else root
     if sbd is not None:
         return VOC12Sources(root, target, sbd=find_sbd(sbd))
-    ready = [folder / "SegmentationClassAug" for folder in (target, root)]
     if masks is not None:
         ready = [Path(masks), Path(masks) / "SegmentationClassAug"]
+    else:
+        ready = [folder / "SegmentationClassAug" for folder in (target, root)]
     for folder in ready:
         if any(folder.glob("*.png")):
             return VOC12Sources(root, target, masks=folder)
@@ -208,8 +212,7 @@ def find_missing(
         ),
         "test photos (VOC2012test.tar has them)": (lists.get("test", ()), photos),
     }
-    faults: list[str] = []
-    lacking: set[str] = set()
+    faults, lacking = [], set[str]()
     for kind, (wanted, there) in kinds.items():
         missing = [img_id for img_id in wanted if img_id not in there]
         if missing:
@@ -245,133 +248,6 @@ def _some(img_ids: Collection[str]) -> str:
     named = ", ".join(list(img_ids)[:_NUM_NAMED])
     more = len(img_ids) - _NUM_NAMED
     return f"{named} and {more:,} more" if more > 0 else named
-
-
-CLASSES: tuple[str, ...] = VOC12Dataset.METAINFO["classes"]
-IGNORE = 255
-
-
-@dataclass(frozen=True)
-class VOC12Image:
-    """What one image turned out to be.
-
-    Args:
-        img_id: The image.
-        fault: Why it cannot be used, in one sentence; empty if it can.
-        made_from: ``'VOC'``, ``'SBD'`` or ``'ready'``; empty if its mask was there already.
-        names: Classes of its annotation.
-        in_mask: Classes of its mask.
-        only_difficult: All its objects are difficult; they were kept although asked to be dropped.
-        differs: Its mask was there already and is another than VOC's own.
-    """
-
-    img_id: str
-    fault: str = ""
-    made_from: str = ""
-    names: tuple[str, ...] = ()
-    in_mask: tuple[str, ...] = ()
-    only_difficult: bool = False
-    differs: bool = False
-
-
-def prepare_image(
-    img_id: str, sources: VOC12Sources, difficult: str = "keep", overwrite: bool = False
-) -> VOC12Image:
-    """Read the labels of an image, make its mask unless it is there, and check what is there then.
-
-    Args:
-        img_id: The image.
-        sources: Where things lie.
-        difficult: ``'keep'`` or ``'drop'`` objects marked as difficult.
-        overwrite: Make the mask anew.
-
-    Returns:
-        What was found; a fault of the input is part of it and not raised.
-
-    Raises:
-        OSError: If the mask cannot be written.
-    """
-    try:
-        names, only_difficult = _read_labels(sources.annotation(img_id), difficult)
-        size = _read_size(sources.photo(img_id))
-        made_from = _make_mask(img_id, sources, size, overwrite)
-        label = read_label_png(sources.target(img_id))
-        _check_mask(label, size, sources.target(img_id))
-        differs = not made_from and _differs_from_voc(label, img_id, sources)
-    except ValueError as error:
-        return VOC12Image(img_id, fault=str(error))
-    in_mask = tuple(CLASSES[value] for value in np.unique(label) if 0 < value < len(CLASSES))
-    return VOC12Image(img_id, "", made_from, tuple(names), in_mask, only_difficult, differs)
-
-
-def _read_labels(path: Path, difficult: str) -> tuple[list[str], bool]:
-    """Return the classes, and whether there are difficult objects only: those are kept.
-
-    Training needs a label for every image, so that dropping them all would drop the image.
-    """
-    names = labels_from_xml(path, CLASSES)
-    if difficult == "keep":
-        return names, False
-    try:
-        return labels_from_xml(path, CLASSES, difficult), False
-    except ValueError:  # nothing is left; the file itself has just been read
-        return names, True
-
-
-def _read_size(path: Path) -> tuple[int, int]:
-    """Return the height and width of a photo from its header."""
-    try:
-        with Image.open(path) as photo:
-            return photo.height, photo.width
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise ValueError(f"Photo '{path}' cannot be read ({reason}): replace it.") from error
-
-
-def _make_mask(img_id: str, sources: VOC12Sources, size: tuple[int, int], overwrite: bool) -> str:
-    """Write the mask from its best source, checked before; return the name of the source."""
-    target = sources.target(img_id)
-    there = target.is_file()
-    if there and not overwrite:
-        return ""
-    for name, path in sources.mask_sources(img_id):
-        if there and path.samefile(target):
-            return ""
-        label = read_sbd_mask(path) if name == "SBD" else read_label_png(path)
-        _check_mask(label, size, path)
-        write_label_png(target, label)
-        return name
-    if not there:
-        raise ValueError(
-            f"There is no mask of '{img_id}' in VOC's SegmentationClass or in "
-            f"'{sources.sbd or sources.masks}'."
-        )
-    return ""
-
-
-def _check_mask(label: np.ndarray, size: tuple[int, int], path: Path) -> None:
-    if label.shape != size:
-        (height, width), (rows, columns) = size, label.shape
-        raise ValueError(
-            f"Mask '{path}' has {columns}x{rows} pixels, its photo {width}x{height}: replace one."
-        )
-    wrong = [value for value in np.unique(label) if value >= len(CLASSES) and value != IGNORE]
-    if wrong:
-        raise ValueError(
-            f"Mask '{path}' has the value {wrong[0]}, which is neither 0..{len(CLASSES) - 1} nor "
-            f"{IGNORE}: replace it."
-        )
-
-
-def _differs_from_voc(label: np.ndarray, img_id: str, sources: VOC12Sources) -> bool:
-    for name, path in sources.mask_sources(img_id):
-        if name == "VOC":
-            return not np.array_equal(read_label_png(path), label)
-    return False
-
-
-# Below the folder a user names: what the archive unpacks to, from any of its levels.
-_LEVELS = ("", "dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")
 
 
 def find_sbd(folder: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Resize an image by a random factor of its own size."""
+"""Resize and crop images together with their masks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,26 @@ from mmseg.datasets.transforms import Resize
 from mmseg.registry import TRANSFORMS
 
 from afa.files.photo import fit_ratio
+
+
+def check_mask_sizes(results: dict) -> None:
+    """Refuse masks (``seg_fields``) of another size than their photo (``img``).
+
+    mmcv's resize would stretch such a mask to the size that the photo gets, and a crop would cut it
+    elsewhere: either way labels would silently come to lie on other pixels.
+
+    Raises:
+        ValueError: If a mask has another size.
+    """
+    height, width = results["img"].shape[:2]
+    for key in results.get("seg_fields", []):
+        mask_h, mask_w = results[key].shape[:2]
+        if (height, width) != (mask_h, mask_w):
+            raise ValueError(
+                f"The mask '{results.get('seg_map_path')}' is {mask_w} x {mask_h} pixels where its "
+                f"photo is {width} x {height}: they must be of one size, and loaded before any "
+                "resize."
+            )
 
 
 @TRANSFORMS.register_module()
@@ -41,9 +61,6 @@ class RandomScale(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Resize ``img`` and the maps in ``seg_fields``.
-
-        Args:
-            results: What the pipeline has gathered.
 
         Returns:
             The results with resized arrays, ``img_shape``, ``scale`` and ``scale_factor``.
@@ -82,9 +99,6 @@ class ResizeToFit(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Resize ``img`` and the maps in ``seg_fields``.
-
-        Args:
-            results: What the pipeline has gathered.
 
         Returns:
             The results with resized arrays, ``img_shape``, ``scale`` and ``scale_factor``.
@@ -155,9 +169,6 @@ class RandomCropPad(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Crop ``img`` and the maps in ``seg_fields``.
 
-        Args:
-            results: What the pipeline has gathered; ``img`` is (H, W, 3).
-
         Returns:
             The results with cropped arrays, ``img_shape``, ``pad_shape`` and ``img_box``.
 
@@ -197,26 +208,3 @@ class RandomCropPad(BaseTransform):
             f"{type(self).__name__}(crop_size={self.crop_size}, pad_val={self.pad_val}, "
             f"seg_pad_val={self.seg_pad_val})"
         )
-
-
-def check_mask_sizes(results: dict) -> None:
-    """Refuse masks of another size than their photo.
-
-    mmcv's resize would stretch such a mask to the size that the photo gets, and a crop would cut it
-    elsewhere: either way labels would silently come to lie on other pixels.
-
-    Args:
-        results: What the pipeline has gathered; ``seg_fields`` names the masks.
-
-    Raises:
-        ValueError: If a mask has another size.
-    """
-    height, width = results["img"].shape[:2]
-    for key in results.get("seg_fields", []):
-        mask_h, mask_w = results[key].shape[:2]
-        if (height, width) != (mask_h, mask_w):
-            raise ValueError(
-                f"The mask '{results.get('seg_map_path')}' is {mask_w} x {mask_h} pixels where its "
-                f"photo is {width} x {height}: they must be of one size, and loaded before any "
-                "resize."
-            )

@@ -1,4 +1,4 @@
-"""Load a photo in a pipeline."""
+"""Load a photo, and the mask of a photo that has one."""
 
 from __future__ import annotations
 
@@ -43,13 +43,7 @@ class LoadPhoto(BaseTransform):
         self.backend_args = None if backend_args is None else dict(backend_args)
 
     def transform(self, results: dict) -> dict:
-        """Load the photo.
-
-        Args:
-            results: What the pipeline has gathered; ``img_path`` names the file.
-
-        Returns:
-            The results with the photo.
+        """Load the photo that ``img_path`` names.
 
         Raises:
             ValueError: If the photo cannot be read.
@@ -89,13 +83,7 @@ class LoadOptionalMask(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Load the mask.
-
-        Args:
-            results: What the pipeline has gathered.
-
-        Returns:
-            The results, with ``gt_seg_map`` if there is ``seg_map_path``.
+        """Load ``gt_seg_map`` if there is ``seg_map_path``.
 
         Raises:
             ValueError: If the mask cannot be read, is of colours, or of another size.

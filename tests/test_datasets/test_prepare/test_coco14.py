@@ -16,16 +16,16 @@ from afa.datasets.coco14 import CLASSES
 from afa.datasets.image_labels import load_image_labels
 from afa.datasets.prepare import coco14
 from afa.datasets.prepare.coco14 import (
-    RECORD_FILE,
+    SETTINGS_FILE,
     SplitReport,
     class_table,
     prepare_coco14,
-    read_record,
+    read_settings,
     split_settings,
-    write_record,
 )
 from afa.datasets.wsss_dataset import read_split
 from afa.files.label_png import read_label_png
+from afa.files.whole_file import write_json
 
 REPO = Path(__file__).resolve().parents[3]
 MINI = REPO.parent / "shared" / "data" / "coco14-mini"
@@ -332,11 +332,11 @@ def test_workers_draw_the_same(coco, monkeypatch):
 
 
 def test_what_was_written_is_read(tmp_path):
-    assert read_record(tmp_path) == {}
+    assert read_settings(tmp_path) == {}
     record = {"train": split_settings("abc", "class"), "val": split_settings("def", "ignore")}
-    write_record(tmp_path, record)
-    assert read_record(tmp_path) == record
-    assert [path.name for path in tmp_path.iterdir()] == [RECORD_FILE]
+    write_json(tmp_path / SETTINGS_FILE, {"dataset": "COCO14", "splits": record})
+    assert read_settings(tmp_path) == record
+    assert [path.name for path in tmp_path.iterdir()] == [SETTINGS_FILE]
 
 
 def test_annotations_and_crowds_decide():
@@ -347,9 +347,9 @@ def test_annotations_and_crowds_decide():
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"splits": 1}', '{"splits": {"val": 1}}', "\0"])
 def test_another_file_of_that_name_is_told(tmp_path, text):
-    (tmp_path / RECORD_FILE).write_text(text)
+    (tmp_path / SETTINGS_FILE).write_text(text)
     with pytest.raises(ValueError, match=r"coco14.json' is not the record .* add --overwrite"):
-        read_record(tmp_path)
+        read_settings(tmp_path)
 
 
 def test_figures_of_a_split():
