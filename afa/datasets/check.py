@@ -158,8 +158,8 @@ def _job(dataset: WSSSDataset, entry: Mapping[str, Any], info: Mapping[str, Any]
     """Return the arguments of :func:`check_photo`."""
     # Masks hold the labels of all classes of the set, also where the config takes some of them.
     every = dataset.METAINFO.get("classes") or dataset.metainfo["classes"]
-    loads = (step for step in entry.get("pipeline") or () if step.get("type") == "LoadPhoto")
-    apply_exif = next(loads, {}).get("apply_exif", True)
+    loads = [step for step in entry.get("pipeline") or () if step.get("type") == "LoadPhoto"]
+    apply_exif = loads[-1].get("apply_exif", True) if loads else True
     return info["img_path"], _mask_path(info), len(every), apply_exif
 
 
@@ -196,14 +196,9 @@ def _note_alike_classes(classes: tuple[str, ...], report: DataReport) -> None:
 
 
 def report_lines(report: DataReport, limit: int = 20) -> list[str]:
-    """Return the report as text.
+    """Return the lines of the report: the counts of each split, notes, faults, the conclusion.
 
-    Args:
-        report: What the check has found.
-        limit: Most faults and notes of a kind that are listed.
-
-    Returns:
-        Lines: the counts of each split, notes, faults (one line each), and the conclusion.
+    Of each kind of notes and faults, at most ``limit`` are listed.
     """
     lines = []
     for name, summary in report.splits.items():
@@ -220,11 +215,6 @@ def report_lines(report: DataReport, limit: int = 20) -> list[str]:
 
 def write_report(path: str | Path, report: DataReport, config: str) -> None:
     """Write the report as JSON, with every fault; the file is there whole or not at all.
-
-    Args:
-        path: The file; its folder must be there.
-        report: What the check has found.
-        config: The config whose data were checked.
 
     Raises:
         OSError: If the file cannot be written.

@@ -69,7 +69,8 @@ def load_image_labels(
                 f"Image without labels: '{img_id}' has {state} in '{path}'; "
                 "add its classes or take it off the list of the split.",
             )
-        labels[img_id] = _in_order(table.get(img_id, []), every, f"'{path}: {img_id}'", report)
+        where = f"'{path}: {img_id}'"
+        labels[img_id] = in_order(table.get(img_id, []), every[1:], where, report)
     return {img_id: [name for name in names if name in classes] for img_id, names in labels.items()}
 
 
@@ -98,16 +99,12 @@ def labels_from_xml(
         raise ValueError(f"difficult must be 'keep' or 'drop', got '{difficult}'.")
     names, dropped = _read_xml(Path(path), difficult)
     if not names:
-        reason = (
-            f"only difficult objects in '{path}'; use difficult='keep'"
-            if dropped
-            else f"no <object> with a <name> in '{path}'; mend it"
-        )
-        report(
-            "photo without labels",
-            f"Image without labels: {reason} or take the image off the list.",
-        )
-    return _in_order(names, classes, f"'{path}'", report)
+        reason = f"no <object> with a <name> in '{path}'; mend it"
+        if dropped:
+            reason = f"only difficult objects in '{path}'; use difficult='keep'"
+        sentence = f"Image without labels: {reason} or take the image off the list."
+        report("photo without labels", sentence)
+    return in_order(names, classes[1:], f"'{path}'", report)
 
 
 def labelled_ids(path: str | Path) -> set[str]:
@@ -125,10 +122,6 @@ def labelled_ids(path: str | Path) -> set[str]:
 def write_image_labels(path: str | Path, labels: Mapping[str, Sequence[str]]) -> None:
     """Write image labels as the JSON that :func:`load_image_labels` reads, one image per line.
 
-    Args:
-        path: The file; it is there whole or not at all.
-        labels: Image id to class names.
-
     Raises:
         OSError: If the file cannot be written.
     """
@@ -138,17 +131,13 @@ def write_image_labels(path: str | Path, labels: Mapping[str, Sequence[str]]) ->
 def to_multi_hot(names: Iterable[str], classes: Sequence[str]) -> np.ndarray:
     """Turn class names into a vector with 1 where the image has the class.
 
-    Args:
-        names: Class names of one image.
-        classes: Classes of the data set, background first.
-
     Returns:
         float32 array (K,); entry 0 is the first foreground class.
 
     Raises:
         ValueError: If a name is not a foreground class.
     """
-    names = _in_order(names, classes, "labels", raise_fault)
+    names = in_order(names, classes[1:], "labels")
     return np.array([name in names for name in classes[1:]], dtype=np.float32)
 
 
@@ -193,10 +182,6 @@ def load_sub_labels(
 def write_sub_labels(path: str | Path, table: Mapping[str, Mapping[str, int]]) -> None:
     """Write the JSON that :func:`load_sub_labels` reads, one image per line, whole or not at all.
 
-    Args:
-        path: The file.
-        table: Image id to {class name: sub-category}.
-
     Raises:
         OSError: If the file cannot be written.
     """
@@ -213,9 +198,6 @@ def name_sub_labels(img_ids: Sequence[str], classes: Sequence[str], sub: np.ndar
         img_ids: n image ids.
         classes: Classes of the data set, background first.
         sub: (n, K) int, -1 where an image does not have a class.
-
-    Returns:
-        Image id to {class name: sub-category}.
     """
     return {
         img_id: {classes[k + 1]: int(row[k]) for k in np.flatnonzero(row >= 0).tolist()}
@@ -225,11 +207,6 @@ def name_sub_labels(img_ids: Sequence[str], classes: Sequence[str], sub: np.ndar
 
 def sub_multi_hot(subs: Mapping[str, int], classes: Sequence[str], num_sub: int = 10) -> np.ndarray:
     """Turn sub-categories into a vector with 1 where the image has one.
-
-    Args:
-        subs: Class name to sub-category 0..num_sub-1, of one image.
-        classes: Classes of the data set, background first.
-        num_sub: Sub-categories of a class.
 
     Returns:
         float32 array (K * num_sub,); entry k * num_sub + s is sub-category s of foreground class k.
@@ -241,6 +218,32 @@ def sub_multi_hot(subs: Mapping[str, int], classes: Sequence[str], num_sub: int 
     return label.reshape(-1)
 
 
+def in_order(
+    names: Iterable[str],
+    foreground: Sequence[str],
+    where: str,
+    report: ReportFault = raise_fault,
+    hint: str | None = None,
+) -> list[str]:
+    """Return class names in the order of the foreground classes, each once.
+
+    Args:
+        names: Names that somebody wrote down.
+        foreground: The classes of the data set, without the background.
+        where: Where the names stand, for the sentence about one that is no class.
+        report: What to do with it; it is left out.
+        hint: What to do where no class has a similar name; None lists the classes.
+    """
+    names = list(names)
+    for name in names:
+        if name not in foreground:
+            near = difflib.get_close_matches(name, foreground, n=1)
+            other = hint or f"the classes are {', '.join(foreground)}."
+            advice = f"did you mean '{near[0]}'?" if near else other
+            report("unknown class", f"Unknown class '{name}' in {where}: {advice}")
+    return [name for name in foreground if name in names]
+
+
 class JSONObject:
     """A JSON object that still has the keys which stand in it twice."""
 
@@ -249,18 +252,10 @@ class JSONObject:
 
 
 def parse_json_object(data: str | bytes, path: str | Path, other: str) -> list[tuple[str, Any]]:
-    """Parse JSON labels.
-
-    Args:
-        data: Content of the file.
-        path: The file, for the sentence.
-        other: The sentence about JSON that is no object.
-
-    Returns:
-        Keys and values of the outermost object; objects in it are :class:`JSONObject`.
+    """Return keys and values of a JSON object; objects in it are :class:`JSONObject`.
 
     Raises:
-        ValueError: If it is malformed, or no object.
+        ValueError: If it is malformed, or is other JSON: with the sentence ``other``.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
@@ -335,20 +330,6 @@ def _read_xml(path: Path, difficult: str) -> tuple[list[str], bool]:
         if name:
             names.append(name)
     return names, dropped
-
-
-def _in_order(
-    names: Iterable[str], classes: Sequence[str], where: str, report: ReportFault
-) -> list[str]:
-    """Return the names in the order of the classes, each once; report unknown ones."""
-    names, foreground = list(names), list(classes[1:])
-    for name in names:
-        if name not in foreground:
-            near = difflib.get_close_matches(name, foreground, n=1)
-            hint = f"the classes are {', '.join(foreground)}."
-            hint = f"did you mean '{near[0]}'?" if near else hint
-            report("unknown class", f"Unknown class '{name}' in {where}: {hint}")
-    return [name for name in foreground if name in names]
 
 
 def _check_sub(

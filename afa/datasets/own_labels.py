@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import difflib
 import hashlib
 import io
 import re
@@ -18,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from afa.datasets.faults import ReportFault, raise_fault
-from afa.datasets.image_labels import JSONObject, parse_json_object
+from afa.datasets.image_labels import JSONObject, in_order, parse_json_object
 from afa.files.photo_search import PHOTO_SUFFIXES
 from afa.files.whole_file import safe_join
 
@@ -48,13 +47,6 @@ class OwnLabels(NamedTuple):
 
 def find_labels_file(data_root: str | Path | None, name: str | None = None) -> Path:
     """Find the labels file of a folder: the one that is named, or labels.csv or labels.json.
-
-    Args:
-        data_root: The folder.
-        name: Name of the file; None for either of the two.
-
-    Returns:
-        Path of the file.
 
     Raises:
         ValueError: If there is none, or both are there.
@@ -96,7 +88,9 @@ def read_own_labels(path: str | Path, report: ReportFault = raise_fault) -> OwnL
     rows = _named(table.rows, path, report)
     used = sorted({label for row in rows for label in row.labels})
     classes = _classes(path, used if table.classes is None else table.classes, report)
-    rows = [row._replace(labels=_known(row, classes, path, report)) for row in rows]
+    hint = "add it to classes.txt or take it out."
+    labels = [in_order(row.labels, classes, f"'{path}', {row.where}", report, hint) for row in rows]
+    rows = [row._replace(labels=known) for row, known in zip(rows, labels, strict=True)]
     splits = _splits(rows, path, report)
     photos = [OwnPhoto(row.photo, tuple(row.labels), splits[row.photo]) for row in rows]
     return OwnLabels(("background", *classes), photos)
@@ -142,7 +136,6 @@ def hold_out(photos: Sequence[tuple[str, Sequence[str]]], share: float = VAL_SHA
 
 def _named(rows: Iterable[LabelRow], path: Path, report: ReportFault) -> list[LabelRow]:
     """Check the names of the photos: inside the folder, and each once."""
-    kept: list[LabelRow] = []
     seen: dict[str, LabelRow] = {}
     for row in rows:
         name = row.photo.replace("\\", "/").removeprefix("./")
@@ -157,21 +150,17 @@ def _named(rows: Iterable[LabelRow], path: Path, report: ReportFault) -> list[La
         key = unicodedata.normalize("NFC", photo_stem(name))
         if key in seen:
             other = seen[key]
-            reason = (
-                "keep one line"
-                if other.photo == name
-                else "their masks and results would have one name; rename one"
-            )
+            reason = "their masks and results would have one name; rename one"
+            reason = "keep one line" if other.photo == name else reason
             report(
                 "photo named twice",
                 f"{where} names '{name}', and {other.where} '{other.photo}': {reason}.",
             )
             continue
         seen[key] = row._replace(photo=name)
-        kept.append(seen[key])
-    if not kept:
+    if not seen:
         report("labels file", f"The labels '{path}' name no photo.")
-    return kept
+    return list(seen.values())
 
 
 def _classes(path: Path, names: Sequence[str], report: ReportFault) -> list[str]:
@@ -205,16 +194,6 @@ def _classes(path: Path, names: Sequence[str], report: ReportFault) -> list[str]
     return list(seen.values())
 
 
-def _known(row: LabelRow, classes: Sequence[str], path: Path, report: ReportFault) -> list[str]:
-    """Return the labels of a row in the order of the classes, each once; tell unknown ones."""
-    for label in row.labels:
-        if label not in classes:
-            near = difflib.get_close_matches(label, classes, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "add it to classes.txt or take it out."
-            report("unknown class", f"Unknown class '{label}' in '{path}', {row.where}: {hint}")
-    return [name for name in classes if name in row.labels]
-
-
 def _splits(rows: Sequence[LabelRow], path: Path, report: ReportFault) -> dict[str, str]:
     """Return the split of each photo."""
     if all(row.split is None for row in rows):
@@ -222,13 +201,11 @@ def _splits(rows: Sequence[LabelRow], path: Path, report: ReportFault) -> dict[s
         return {row.photo: "val" if row.photo in chosen else "train" for row in rows}
     splits = {}
     for row in rows:
-        split = (row.split or "").strip().lower()
+        text = row.split or ""
+        split = text.strip().lower()
         if split not in SPLITS:
-            report(
-                "split",
-                f"'{path}', {row.where}: the split must be train, val or test, got "
-                f"'{row.split or ''}'.",
-            )
+            rule = "the split must be train, val or test"
+            report("split", f"'{path}', {row.where}: {rule}, got '{text}'.")
             split = "train"
         splits[row.photo] = split
     return splits
@@ -251,18 +228,11 @@ class LabelTable(NamedTuple):
 
 
 def read_label_table(path: str | Path, report: ReportFault = raise_fault) -> LabelTable:
-    """Read a file of labels.
-
-    Args:
-        path: A ``.json`` file, or CSV separated by commas, semicolons or tabs.
-        report: What to do with a row that has a fault; it is left out.
-
-    Returns:
-        The rows in the order of the file.
+    """Read the rows of a file: ``.json``, or CSV separated by commas, semicolons or tabs.
 
     Raises:
         ValueError: If the file cannot be read or is of another form; at the first row with a
-            fault, unless ``report`` gathers them.
+            fault, unless ``report`` gathers them: it is left out then.
     """
     path = Path(path)
     text = read_text(path)

@@ -66,9 +66,6 @@ class OwnPhotosDataset(WSSSDataset):
     def classes_of(cls, dataset: Mapping[str, Any]) -> list[str] | None:
         """Read the classes of a data set's entry in a config, background first.
 
-        Args:
-            dataset: The entry.
-
         Returns:
             The classes; None if the folder of the entry is not there.
 
@@ -81,10 +78,7 @@ class OwnPhotosDataset(WSSSDataset):
         return list(read_own_labels(path).classes)
 
     def load_data_list(self) -> list[dict]:
-        """List the photos of the split with their labels and, where they are there, masks.
-
-        Returns:
-            One dict per photo, as :meth:`WSSSDataset.load_data_list`.
+        """List the photos of the split, as :meth:`WSSSDataset.load_data_list` does.
 
         Raises:
             ValueError: If a folder or photo is missing, or the split is empty.

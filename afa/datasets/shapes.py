@@ -176,19 +176,19 @@ def _annotation(name: str, sample: ShapesSample) -> bytes:
     """Return the VOC annotation of one picture; VOC's boxes count from 1, both ends included."""
     height, width = sample.mask.shape
     root = ElementTree.Element("annotation")
-    ElementTree.SubElement(root, "folder").text = "Shapes"
-    ElementTree.SubElement(root, "filename").text = f"{name}.jpg"
-    size = ElementTree.SubElement(root, "size")
-    for key, value in (("width", width), ("height", height), ("depth", 3)):
-        ElementTree.SubElement(size, key).text = str(value)
-    ElementTree.SubElement(root, "segmented").text = "1"
+    _add_texts(root, folder="Shapes", filename=f"{name}.jpg")
+    _add_texts(ElementTree.SubElement(root, "size"), width=width, height=height, depth=3)
+    _add_texts(root, segmented=1)
     for obj in sample.objects:
         y0, y1, x0, x1 = obj.box
         node = ElementTree.SubElement(root, "object")
-        ElementTree.SubElement(node, "name").text = obj.name
-        ElementTree.SubElement(node, "difficult").text = "0"
+        _add_texts(node, name=obj.name, difficult=0)
         box = ElementTree.SubElement(node, "bndbox")
-        for key, value in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
-            ElementTree.SubElement(box, key).text = str(value)
+        _add_texts(box, xmin=x0 + 1, ymin=y0 + 1, xmax=x1, ymax=y1)
     ElementTree.indent(root)
     return ElementTree.tostring(root) + b"\n"
+
+
+def _add_texts(node: ElementTree.Element, **texts: object) -> None:
+    for key, value in texts.items():
+        ElementTree.SubElement(node, key).text = str(value)

@@ -227,9 +227,6 @@ def check_ids(img_ids: Sequence[str], source: str, report: ReportFault = raise_f
         source: Where they come from, for the sentence.
         report: What to do with an id that has a fault; it is left out.
 
-    Returns:
-        The ids.
-
     Raises:
         ValueError: If one of these is so, unless ``report`` gathers it.
     """
@@ -256,10 +253,6 @@ def check_ids(img_ids: Sequence[str], source: str, report: ReportFault = raise_f
 
 def write_split(path: str | Path, img_ids: Iterable[str]) -> None:
     """Write the image ids of a split; the file is there whole or not at all.
-
-    Args:
-        path: The file; its folder must be there.
-        img_ids: The ids.
 
     Raises:
         OSError: If the file cannot be written.

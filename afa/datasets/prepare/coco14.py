@@ -269,23 +269,13 @@ def read_settings(out: Path) -> dict[str, dict]:
 
 @dataclass
 class SplitReport:
-    """Collect what was found in one split.
+    """What was found in one split."""
 
-    Args:
-        num_images: Images of the annotation file.
-        num_kept: Those with objects.
-        num_annotations: Annotations.
-        num_crowds: Those that outline a group.
-        num_made: Label maps drawn in this run; the others were there already.
-        images_per_class: Images with a class.
-        regions_per_class: Annotations of a class.
-    """
-
-    num_images: int
-    num_kept: int
+    num_images: int  # of the annotation file
+    num_kept: int  # those with objects
     num_annotations: int
-    num_crowds: int
-    num_made: int = 0
+    num_crowds: int  # those that outline a group
+    num_made: int = 0  # label maps drawn in this run; the others were there already
     images_per_class: Counter[str] = field(default_factory=Counter)
     regions_per_class: Counter[str] = field(default_factory=Counter)
 

@@ -19,21 +19,16 @@ from afa.files.coco_mask import Region
 _MAX_SIDE = 65535  # pixels, of JPEG
 _MAX_ID = 2**53  # what every JSON reader keeps exactly
 _PARTS = ("images", "annotations", "categories")
+_SPACE = re.compile(r"[ \t\n\r]*")
+_decode = json.JSONDecoder().raw_decode
 _HINT = "take the file from annotations_trainval2014.zip"
 
 
 class CocoImage(NamedTuple):
-    """One image of an annotation file.
+    """One image of an annotation file."""
 
-    Args:
-        key: Its number in the file.
-        img_id: Its file name without suffix.
-        height: Rows.
-        width: Columns.
-    """
-
-    key: int
-    img_id: str
+    key: int  # its number in the file
+    img_id: str  # its file name without suffix
     height: int
     width: int
 
@@ -70,16 +65,6 @@ class CocoInstances:
         self.num_images = len(images)
         self._check_categories(categories)
         self._index(images, sorted(categories), table)
-
-    @property
-    def num_annotations(self) -> int:
-        """How many annotations there are."""
-        return len(self._labels)
-
-    @property
-    def num_crowds(self) -> int:
-        """How many of them outline a group."""
-        return int(self._crowds.sum())
 
     def labels(self, image: CocoImage) -> list[int]:
         """Return the classes 1..80 of an image, sorted; all annotations count, crowds too."""
@@ -122,6 +107,8 @@ class CocoInstances:
             table[name][order] for name in ("image_id", "category_id", "iscrowd", "start", "end")
         )
         self._labels = np.searchsorted(category_ids, categories) + 1
+        self.num_annotations = len(order)
+        self.num_crowds = int(self._crowds.sum())  # annotations that outline a group
         with_objects = (images[key] for key in np.unique(self._keys).tolist())
         self.images = sorted(with_objects, key=lambda image: image.img_id)
         check_ids([image.img_id for image in self.images], f"annotations '{self.path}'")
@@ -209,33 +196,23 @@ def _number(value: Any, name: str, part: str, most: int) -> int:
     return number
 
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-_decode = json.JSONDecoder().raw_decode
-
-
 class ArrayItem(NamedTuple):
-    """One item of an array in a JSON object.
+    """One item of an array in a JSON object."""
 
-    Args:
-        key: Key of the array.
-        value: The item.
-        start: Where it begins in the text.
-        end: Where it ends in the text; ``text[start:end]`` is the item.
-    """
-
-    key: str
+    key: str  # of the array
     value: Any
-    start: int
+    start: int  # text[start:end] is the item
     end: int
 
 
 def iter_array_items(text: str) -> Iterator[ArrayItem]:
     """Yield the items of every array that is a value of the outermost JSON object.
 
-    Values that are no array are passed over.
+    ``json.load`` would make Python objects of the whole file, which take several times its size.
+    Here the text is held, and one item at a time becomes an object.
 
     Args:
-        text: ``{"key": [item, ...], ...}``.
+        text: ``{"key": [item, ...], ...}``; values that are no array are passed over.
 
     Yields:
         The items, in the order of the text.

@@ -147,37 +147,21 @@ def _has_labels(path: Path, labels: Mapping[str, list[str]]) -> bool:
 
 @dataclass(frozen=True)
 class VOC12Image:
-    """What one image turned out to be.
-
-    Args:
-        img_id: The image.
-        fault: Why it cannot be used, in one sentence; empty if it can.
-        made_from: ``'VOC'``, ``'SBD'`` or ``'ready'``; empty if its mask was there already.
-        names: Classes of its annotation.
-        in_mask: Classes of its mask.
-        only_difficult: All its objects are difficult; they were kept although asked to be dropped.
-        differs: Its mask was there already and is another than VOC's own.
-    """
+    """What one image turned out to be."""
 
     img_id: str
-    fault: str = ""
-    made_from: str = ""
-    names: tuple[str, ...] = ()
-    in_mask: tuple[str, ...] = ()
-    only_difficult: bool = False
-    differs: bool = False
+    fault: str = ""  # why it cannot be used, in one sentence; empty if it can
+    made_from: str = ""  # 'VOC', 'SBD' or 'ready'; empty if its mask was there already
+    names: tuple[str, ...] = ()  # classes of its annotation
+    in_mask: tuple[str, ...] = ()  # classes of its mask
+    only_difficult: bool = False  # so are all its objects; kept although asked to be dropped
+    differs: bool = False  # its mask was there already and is another than VOC's own
 
 
 def make_mask_and_labels(
     img_id: str, sources: VOC12Sources, difficult: str = "keep", overwrite: bool = False
 ) -> VOC12Image:
     """Read the labels of an image, make its mask unless it is there, and check what is there then.
-
-    Args:
-        img_id: The image.
-        sources: Where things lie.
-        difficult: ``'keep'`` or ``'drop'`` objects marked as difficult.
-        overwrite: Make the mask anew.
 
     Returns:
         What was found; a fault of the input is part of it and not raised.
@@ -264,19 +248,12 @@ def _differs_from_voc(label: np.ndarray, img_id: str, sources: VOC12Sources) -> 
 
 @dataclass
 class VOC12Report:
-    """Collect what was found; one small record per image is kept.
+    """What was found; one small record per image is kept."""
 
-    Args:
-        missing: Sentences on what the splits lack.
-        images: The images that are fit.
-        faults: The others, and why.
-        lists: The splits, without what is not fit.
-    """
-
-    missing: list[str] = field(default_factory=list)
-    images: dict[str, VOC12Image] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
-    lists: dict[str, list[str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)  # sentences on what the splits lack
+    images: dict[str, VOC12Image] = field(default_factory=dict)  # those that are fit
+    faults: dict[str, str] = field(default_factory=dict)  # the others, and why
+    lists: dict[str, list[str]] = field(default_factory=dict)  # without what is not fit
 
     def add(self, image: VOC12Image) -> None:
         """Take in what one image turned out to be."""

@@ -25,19 +25,12 @@ _LEVELS = ("", "dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELE
 
 @dataclass(frozen=True)
 class VOC12Sources:
-    """Name every file that the preparation reads or writes.
+    """Name every file that the preparation reads or writes."""
 
-    Args:
-        root: The folder VOC2012.
-        out: Folder of the prepared set; often the same.
-        sbd: Folder of SBD with ``cls/``, or None.
-        masks: Folder of ready masks, or None.
-    """
-
-    root: Path
-    out: Path
-    sbd: Path | None = None
-    masks: Path | None = None
+    root: Path  # the folder VOC2012
+    out: Path  # folder of the prepared set; often the same
+    sbd: Path | None = None  # folder of SBD with cls/
+    masks: Path | None = None  # folder of ready masks
 
     def photo(self, img_id: str) -> Path:
         """Return the photo of an image."""
@@ -86,9 +79,6 @@ def find_sources(
         masks: Folder of ready masks. Without it and without SBD: ``SegmentationClassAug``.
         out: Folder of the prepared set; VOC2012 itself if None.
 
-    Returns:
-        The places.
-
     Raises:
         ValueError: If one is missing.
     """
@@ -122,9 +112,6 @@ def find_sources(
 def derive_lists(sources: VOC12Sources) -> dict[str, list[str]]:
     """Derive the splits: train_aug is (SBD's or the masks' images and VOC train) minus VOC val.
 
-    Args:
-        sources: The places.
-
     Returns:
         Split to image ids: ``train_aug``, ``train``, ``val``, ``trainval``, and ``test`` where VOC
         has its list.
@@ -157,10 +144,6 @@ def derive_lists(sources: VOC12Sources) -> dict[str, list[str]]:
 def check_lists(lists: Mapping[str, Collection[str]], sources: VOC12Sources) -> list[str]:
     """Compare the sizes of the splits with the published ones.
 
-    Args:
-        lists: The splits.
-        sources: The places.
-
     Returns:
         A sentence for each split of another size, and for each list of SBD that explains it.
     """
@@ -186,10 +169,6 @@ def find_missing(
     lists: Mapping[str, Collection[str]], sources: VOC12Sources
 ) -> tuple[list[str], set[str]]:
     """Look for what the images of the splits lack.
-
-    Args:
-        lists: The splits.
-        sources: The places.
 
     Returns:
         A sentence for each kind of file that lacks somewhere, and the ids that lack any.
@@ -251,13 +230,7 @@ def _some(img_ids: Collection[str]) -> str:
 
 
 def find_sbd(folder: str | Path) -> Path:
-    """Find the folder of SBD that has ``cls/``, ``train.txt`` and ``val.txt``.
-
-    Args:
-        folder: That folder, or one of those above it in the archive.
-
-    Returns:
-        The folder.
+    """Find the folder of SBD that has ``cls/`` and its lists, from it or from above it.
 
     Raises:
         ValueError: If it is not there, or lacks a list.
@@ -278,10 +251,7 @@ def find_sbd(folder: str | Path) -> Path:
 
 
 def read_sbd_mask(path: str | Path) -> np.ndarray:
-    """Read the labels of one image.
-
-    Args:
-        path: ``cls/<id>.mat``.
+    """Read the labels of one image from ``cls/<id>.mat``.
 
     Returns:
         (H, W) uint8; the values are not checked beyond their fit into 0..255.
