@@ -213,7 +213,7 @@ def report_lines(report: DataReport, limit: int = 20) -> list[str]:
     return [*lines, "", "The data are fit." if report.fit else f"The data are not fit: {kinds}."]
 
 
-def write_report(path: str | Path, report: DataReport, config: str) -> None:
+def write_data_report(path: str | Path, report: DataReport, config: str) -> None:
     """Write the report as JSON, with every fault; the file is there whole or not at all.
 
     Raises:

@@ -4,7 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from afa.datasets.check import DataReport, SplitSummary, check_datasets, report_lines, write_report
+from afa.datasets.check import (
+    DataReport,
+    SplitSummary,
+    check_datasets,
+    report_lines,
+    write_data_report,
+)
 from afa.files.label_png import write_label_png
 
 CLASSES = ("background", "cat", "dog", "bus")
@@ -252,7 +258,7 @@ def test_json_has_every_fault(tmp_path):
     report = make()
     for number in range(30):
         report.faults("missing photo", f"{number} is gone")
-    write_report(tmp_path / "r.json", report, "c.py")
+    write_data_report(tmp_path / "r.json", report, "c.py")
     content = json.loads((tmp_path / "r.json").read_text())
     assert content["config"] == "c.py" and content["fit"] is False
     assert len(content["faults"]["missing photo"]) == 30 and content["notes"] == {}

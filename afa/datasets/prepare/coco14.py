@@ -66,7 +66,7 @@ def prepare_coco14(
     root, target = Path(root), Path(root if out is None else out)
     _check_arguments(splits, crowd, workers)
     _check_inputs(root, splits)
-    record = read_settings(target)
+    record = read_split_settings(target)
     if not overwrite:
         _check_others_work(target, splits, record)
     labels = _labels_of_others(target, splits, record)
@@ -245,7 +245,7 @@ def split_settings(sha256: str, crowd: str) -> dict:
     return {"version": _VERSION, "annotations_sha256": sha256, "crowd": crowd}
 
 
-def read_settings(out: Path) -> dict[str, dict]:
+def read_split_settings(out: Path) -> dict[str, dict]:
     """Read the settings of each split that was made in a folder.
 
     Raises:

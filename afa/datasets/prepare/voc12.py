@@ -8,10 +8,11 @@ complete. Nothing is written but ``SegmentationClassAug``, ``ImageSets/Segmentat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -113,36 +114,29 @@ def _write_lists(report: VOC12Report, sources: VOC12Sources, overwrite: bool) ->
     wrong = [
         sources.split(name)
         for name, ids in report.lists.items()
-        if sources.split(name).exists() and not _has_ids(sources.split(name), ids)
+        if _differs(sources.split(name), sorted(ids), lambda path: sorted(read_split(path)))
     ]
-    if sources.image_labels.exists() and not _has_labels(sources.image_labels, labels):
-        wrong.append(sources.image_labels)
+    path = sources.image_labels  # may hold further images
+    if _differs(path, labels, lambda path: load_image_labels(path, CLASSES, labels)):
+        wrong.append(path)
     if wrong and not overwrite:
         raise ValueError(
             f"'{wrong[0]}' is there already with another content than derived: move it away, or "
             "add --overwrite to replace lists, image labels and masks."
         )
-    if overwrite or not sources.image_labels.exists():
-        write_image_labels(sources.image_labels, labels)
+    if overwrite or not path.exists():
+        write_image_labels(path, labels)
     for name, ids in report.lists.items():
         if overwrite or not sources.split(name).exists():
             write_split(sources.split(name), ids)
 
 
-def _has_ids(path: Path, img_ids: Sequence[str]) -> bool:
-    """Tell whether a list has these images, in any order."""
+def _differs(path: Path, content: Any, read: Callable[[Path], Any]) -> bool:
+    """Tell whether a file is there with another content."""
     try:
-        return set(read_split(path)) == set(img_ids)
+        return path.exists() and read(path) != content
     except ValueError:
-        return False
-
-
-def _has_labels(path: Path, labels: Mapping[str, list[str]]) -> bool:
-    """Tell whether image labels hold these; they may hold further images."""
-    try:
-        return load_image_labels(path, CLASSES, labels) == labels
-    except ValueError:
-        return False
+        return True
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,7 @@ class RandomScale(BaseTransform):
         return float(np.random.uniform(*self.ratio_range))
 
     def transform(self, results: dict) -> dict:
-        """Resize ``img`` and the maps in ``seg_fields``.
-
-        Returns:
-            The results with resized arrays, ``img_shape``, ``scale`` and ``scale_factor``.
+        """Resize ``img`` and the maps in ``seg_fields``; set ``img_shape`` and ``scale_factor``.
 
         Raises:
             ValueError: If a mask has another size than its photo.
@@ -98,10 +95,7 @@ class ResizeToFit(BaseTransform):
         self.scale: tuple[int, int] = (scale[0], scale[1])
 
     def transform(self, results: dict) -> dict:
-        """Resize ``img`` and the maps in ``seg_fields``.
-
-        Returns:
-            The results with resized arrays, ``img_shape``, ``scale`` and ``scale_factor``.
+        """Resize ``img`` and the maps in ``seg_fields``; set ``img_shape`` and ``scale_factor``.
 
         Raises:
             ValueError: If a mask has another size than its photo, or LoadPhoto has decoded the
@@ -167,10 +161,7 @@ class RandomCropPad(BaseTransform):
         return offsets[0], offsets[1]
 
     def transform(self, results: dict) -> dict:
-        """Crop ``img`` and the maps in ``seg_fields``.
-
-        Returns:
-            The results with cropped arrays, ``img_shape``, ``pad_shape`` and ``img_box``.
+        """Crop ``img`` and the maps in ``seg_fields``; set ``img_shape`` and ``img_box``.
 
         Raises:
             ValueError: If a mask has another size than its photo.
@@ -180,9 +171,8 @@ class RandomCropPad(BaseTransform):
         results["img"], box = self._cut(results["img"], offsets, self.pad_val)
         for key in results.get("seg_fields", []):
             results[key], _ = self._cut(results[key], offsets, self.seg_pad_val)
-        results["img_box"] = box
-        results["img_shape"] = results["img"].shape[:2]
-        results["pad_shape"] = results["img"].shape[:2]
+        shape = results["img"].shape[:2]
+        results.update(img_box=box, img_shape=shape, pad_shape=shape)
         return results
 
     def _cut(

@@ -20,7 +20,7 @@ from afa.datasets.prepare.coco14 import (
     SplitReport,
     class_table,
     prepare_coco14,
-    read_settings,
+    read_split_settings,
     split_settings,
 )
 from afa.datasets.wsss_dataset import read_split
@@ -332,10 +332,10 @@ def test_workers_draw_the_same(coco, monkeypatch):
 
 
 def test_what_was_written_is_read(tmp_path):
-    assert read_settings(tmp_path) == {}
+    assert read_split_settings(tmp_path) == {}
     record = {"train": split_settings("abc", "class"), "val": split_settings("def", "ignore")}
     write_json(tmp_path / SETTINGS_FILE, {"dataset": "COCO14", "splits": record})
-    assert read_settings(tmp_path) == record
+    assert read_split_settings(tmp_path) == record
     assert [path.name for path in tmp_path.iterdir()] == [SETTINGS_FILE]
 
 
@@ -349,7 +349,7 @@ def test_annotations_and_crowds_decide():
 def test_another_file_of_that_name_is_told(tmp_path, text):
     (tmp_path / SETTINGS_FILE).write_text(text)
     with pytest.raises(ValueError, match=r"coco14.json' is not the record .* add --overwrite"):
-        read_settings(tmp_path)
+        read_split_settings(tmp_path)
 
 
 def test_figures_of_a_split():
