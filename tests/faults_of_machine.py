@@ -120,7 +120,7 @@ FAULTS = [
         "train",
         "lower num_workers, or raise `ulimit -n`",
         patch=raising(
-            "afa.datasets.transforms.load_photo.read_photo_bytes",
+            "afa.datasets.transforms.loading.read_photo_bytes",
             OSError(24, "Too many open files"),
         ),
     ),

@@ -22,8 +22,8 @@ from mmseg.registry import MODELS
 from toy_faults import COMMANDS, IDS, files_in, run_tool
 
 import afa.engine  # noqa: F401  puts the safe readers in their place
-from afa.datasets.prepare.sbd import read_sbd_mask
-from afa.datasets.sub_labels import load_sub_labels
+from afa.datasets.image_labels import load_sub_labels
+from afa.datasets.prepare.voc12_sources import read_sbd_mask
 from afa.engine.config import load_config
 from afa.evaluation.threshold_sweep import read_counts
 from afa.labels.folder import FeatureFolder

@@ -10,8 +10,8 @@ import torch.distributed as torch_dist
 from mmengine.config import Config
 from toy_afa import afa_cfg, make_afa
 
+from afa.datasets.shapes import write_shapes
 from afa.datasets.shapes_generator import CLASSES, PALETTE
-from afa.datasets.shapes_writer import write_shapes
 from afa.engine.config import load_config
 from afa.labels.options import PseudoLabelOptions
 from afa.labels.stages import make_pseudo_labels

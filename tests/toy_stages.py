@@ -21,8 +21,8 @@ from mmseg.registry import MODELS
 from torch import nn
 
 import afa.models  # noqa: F401  registers what is built
+from afa.datasets.shapes import write_shapes
 from afa.datasets.shapes_generator import CLASSES, PALETTE
-from afa.datasets.shapes_writer import write_shapes
 from afa.datasets.transforms import LoadPhoto
 from afa.files.label_png import read_label_png
 from afa.files.maps import write_maps

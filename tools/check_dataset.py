@@ -52,8 +52,7 @@ def main() -> None:
 
     check_environment()
 
-    from afa.datasets.check import check_datasets
-    from afa.datasets.check_report import report_lines, write_report
+    from afa.datasets.check import check_datasets, report_lines, write_data_report
     from afa.engine.config import load_config
     from afa.engine.config.check import data_entries
 
@@ -65,7 +64,7 @@ def main() -> None:
     )
     print("\n".join(report_lines(report, args.limit)))
     if args.json:
-        write_report(args.json, report, args.config)
+        write_data_report(args.json, report, args.config)
     sys.exit(0 if report.fit else 1)
 
 

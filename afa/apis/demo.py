@@ -20,7 +20,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner, find_latest_checkpoint
 
 import afa
-from afa.datasets.shapes_writer import write_shapes
+from afa.datasets.shapes import write_shapes
 from afa.engine.config import load_config
 from afa.engine.hooks.console_progress_hook import FIGURES, ConsoleProgressHook
 from afa.engine.runner import build_runner

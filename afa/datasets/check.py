@@ -1,6 +1,6 @@
-"""Open everything that a config's data sets name, and gather all faults.
+"""Open everything that a config's data sets name, and tell all faults in words and in JSON.
 
-The data sets themselves list their photos and labels, with a report that gathers instead of
+The data sets themselves list their photos and labels, with :class:`Faults` that gather instead of
 raising; the files are opened in worker processes.
 """
 
@@ -11,17 +11,20 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
+from prettytable import PrettyTable
 
+from afa.datasets.faults import Faults
 from afa.datasets.own_photos import OwnPhotosDataset
 from afa.datasets.wsss_dataset import WSSSDataset
-from afa.files.photo_check import PhotoFindings, check_photo
+from afa.files.photo_check import check_photo
+from afa.files.whole_file import write_json
 from afa.utils.ordered_pool import OrderedPool
-from afa.utils.problems import Problems
 
 _MIN_FOR_WORKERS = 50  # starting worker processes takes a second
 
@@ -36,16 +39,6 @@ class SplitSummary:
     photos_of_num_labels: dict[int, int] = field(default_factory=dict)
     sizes: list[tuple[int, int]] = field(default_factory=list)  # (height, width) of what opened
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return what is written to JSON: the sizes as smallest, median and largest."""
-        return {
-            "num_photos": self.num_photos,
-            "num_masks": self.num_masks,
-            "photos_of_class": self.photos_of_class,
-            "photos_of_num_labels": self.photos_of_num_labels,
-            "sizes": self.three_sizes(),
-        }
-
     def three_sizes(self) -> dict[str, tuple[int, int]]:
         """Return the (height, width) with the fewest, the middle and the most pixels."""
         if not self.sizes:
@@ -58,8 +51,8 @@ class SplitSummary:
 class DataReport:
     """What a check has found."""
 
-    faults: Problems = field(default_factory=Problems)
-    notes: Problems = field(default_factory=Problems)
+    faults: Faults = field(default_factory=Faults)
+    notes: Faults = field(default_factory=Faults)
     splits: dict[str, SplitSummary] = field(default_factory=dict)
 
     @property
@@ -93,17 +86,21 @@ def check_datasets(
     jobs: list[tuple[str, tuple]] = []
     for name, entry in _merge_equal(entries).items():
         dataset = _build(entry, report)
-        if dataset is None:
-            continue
-        datasets[name] = dataset
-        infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-        report.splits[name] = _summarize(dataset, infos)
-        jobs += [(name, _job(dataset, entry, info)) for info in infos]
+        if dataset is not None:
+            datasets[name] = dataset
+            infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+            report.splits[name] = _summarize(dataset, infos)
+            jobs += [(name, _job(dataset, entry, info)) for info in infos]
     workers = num_workers if len(jobs) >= _MIN_FOR_WORKERS else min(num_workers, 0)
     with OrderedPool(check_photo, workers) as pool:
         results = pool.map(job for _, job in jobs)
-        for number, ((name, job), found) in enumerate(zip(jobs, results, strict=True), start=1):
-            _gather(report, report.splits[name], found, job)
+        for number, ((name, _), found) in enumerate(zip(jobs, results, strict=True), start=1):
+            for kind, sentence in found.faults:
+                report.faults(kind, sentence)
+            for kind, sentence in found.notes:
+                report.notes(kind, sentence)
+            if found.size is not None:
+                report.splits[name].sizes.append(found.size)
             if progress is not None:
                 progress(number, len(jobs))
     _note_oddities(datasets, report)
@@ -158,22 +155,12 @@ def _mask_path(info: Mapping[str, Any]) -> str | None:
 
 
 def _job(dataset: WSSSDataset, entry: Mapping[str, Any], info: Mapping[str, Any]) -> tuple:
+    """Return the arguments of :func:`check_photo`."""
     # Masks hold the labels of all classes of the set, also where the config takes some of them.
     every = dataset.METAINFO.get("classes") or dataset.metainfo["classes"]
-    apply_exif = True
-    for step in entry.get("pipeline") or ():
-        if step.get("type") == "LoadPhoto":
-            apply_exif = step.get("apply_exif", True)
+    loads = [step for step in entry.get("pipeline") or () if step.get("type") == "LoadPhoto"]
+    apply_exif = loads[-1].get("apply_exif", True) if loads else True
     return info["img_path"], _mask_path(info), len(every), apply_exif
-
-
-def _gather(report: DataReport, summary: SplitSummary, found: PhotoFindings, job: tuple) -> None:
-    for kind, sentence in found.faults:
-        report.faults(kind, sentence)
-    for kind, sentence in found.notes:
-        report.notes(kind, sentence)
-    if found.size is not None:
-        summary.sizes.append(found.size)
 
 
 def _note_oddities(datasets: Mapping[str, WSSSDataset], report: DataReport) -> None:
@@ -206,3 +193,64 @@ def _note_alike_classes(classes: tuple[str, ...], report: DataReport) -> None:
     for number, name in enumerate(classes):
         for other in difflib.get_close_matches(name, classes[number + 1 :], cutoff=0.85):
             report.notes("alike classes", f"'{name}' and '{other}': if one is a slip, mend it.")
+
+
+def report_lines(report: DataReport, limit: int = 20) -> list[str]:
+    """Return the lines of the report: the counts of each split, notes, faults, the conclusion.
+
+    Of each kind of notes and faults, at most ``limit`` are listed.
+    """
+    lines = []
+    for name, summary in report.splits.items():
+        lines += ["", f"{name}: {_sentence(summary)}"]
+    if report.splits:
+        lines += ["", _class_table(report)]
+    for title, gathered in (("To look at", report.notes), ("Faults", report.faults)):
+        if gathered.count:
+            lines += ["", f"{title} ({gathered.count:,}):"]
+            lines += [f"  {line}" for line in gathered.lines(limit)]
+    kinds = ", ".join(f"{len(found):,} {kind}" for kind, found in report.faults.found.items())
+    return [*lines, "", "The data are fit." if report.fit else f"The data are not fit: {kinds}."]
+
+
+def write_data_report(path: str | Path, report: DataReport, config: str) -> None:
+    """Write the report as JSON, with every fault; the file is there whole or not at all.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    content = {
+        "config": config,
+        "fit": report.fit,
+        "splits": {
+            name: {**vars(summary), "sizes": summary.three_sizes()}
+            for name, summary in report.splits.items()
+        },
+        "faults": report.faults.found,
+        "notes": report.notes.found,
+    }
+    write_json(path, content)
+
+
+def _sentence(summary: SplitSummary) -> str:
+    text = f"{summary.num_photos:,} photos, {summary.num_masks:,} masks"
+    sizes = summary.three_sizes()
+    if sizes:
+        text += "; width x height " + ", ".join(
+            f"{name} {width} x {height}" for name, (height, width) in sizes.items()
+        )
+    counts = ", ".join(
+        f"{number}: {photos:,}" for number, photos in summary.photos_of_num_labels.items()
+    )
+    return f"{text}; photos by number of labels {counts}" if counts else text
+
+
+def _class_table(report: DataReport) -> str:
+    table = PrettyTable(["class", *report.splits])
+    table.align = "r"
+    table.align["class"] = "l"
+    names = dict.fromkeys(name for s in report.splits.values() for name in s.photos_of_class)
+    for name in names:
+        counts = [summary.photos_of_class.get(name, 0) for summary in report.splits.values()]
+        table.add_row([name, *(f"{count:,}" for count in counts)])
+    return table.get_string()

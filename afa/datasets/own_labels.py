@@ -1,26 +1,33 @@
-"""Read the labels of photos of your own: classes, labels and splits, as docs/own_data.md says.
+"""The file with the labels of photos of your own: classes, labels and splits (docs/own_data.md).
 
-The form of the file is read in :mod:`afa.datasets.label_table`.
+First the form of the file is read, CSV or JSON; then its names, classes and splits are checked.
 """
 
 from __future__ import annotations
 
-import difflib
+import codecs
+import csv
 import hashlib
+import io
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from afa.datasets.label_table import LabelRow, read_label_table, read_text
+from afa.datasets.faults import ReportFault, raise_fault
+from afa.datasets.image_labels import JSONObject, in_order, parse_json_object
 from afa.files.photo_search import PHOTO_SUFFIXES
 from afa.files.whole_file import safe_join
-from afa.utils.problems import Report, refuse
 
 SPLITS = ("train", "val", "test")
 VAL_SHARE = 0.2
 MAX_CLASSES = 254  # masks have one byte: 0 is the background, 255 is ignored
+_PHOTO = ("photo", "image", "file", "filename")
+_LABELS = ("labels", "label", "classes", "class")
+_TRUE, _FALSE = {"1", "1.0", "x", "true", "yes"}, {"", "0", "0.0", "false", "no"}
+_FORM = "write 'photo,labels' into its first line, or 'photo' and one column for each class"
 
 
 class OwnPhoto(NamedTuple):
@@ -41,13 +48,6 @@ class OwnLabels(NamedTuple):
 def find_labels_file(data_root: str | Path | None, name: str | None = None) -> Path:
     """Find the labels file of a folder: the one that is named, or labels.csv or labels.json.
 
-    Args:
-        data_root: The folder.
-        name: Name of the file; None for either of the two.
-
-    Returns:
-        Path of the file.
-
     Raises:
         ValueError: If there is none, or both are there.
     """
@@ -65,7 +65,7 @@ def find_labels_file(data_root: str | Path | None, name: str | None = None) -> P
     )
 
 
-def read_own_labels(path: str | Path, report: Report = refuse) -> OwnLabels:
+def read_own_labels(path: str | Path, report: ReportFault = raise_fault) -> OwnLabels:
     """Read classes, labels and splits of photos.
 
     The order of the classes is that of ``classes.txt`` beside the file, or else of the header
@@ -88,7 +88,9 @@ def read_own_labels(path: str | Path, report: Report = refuse) -> OwnLabels:
     rows = _named(table.rows, path, report)
     used = sorted({label for row in rows for label in row.labels})
     classes = _classes(path, used if table.classes is None else table.classes, report)
-    rows = [row._replace(labels=_known(row, classes, path, report)) for row in rows]
+    hint = "add it to classes.txt or take it out."
+    labels = [in_order(row.labels, classes, f"'{path}', {row.where}", report, hint) for row in rows]
+    rows = [row._replace(labels=known) for row, known in zip(rows, labels, strict=True)]
     splits = _splits(rows, path, report)
     photos = [OwnPhoto(row.photo, tuple(row.labels), splits[row.photo]) for row in rows]
     return OwnLabels(("background", *classes), photos)
@@ -132,9 +134,8 @@ def hold_out(photos: Sequence[tuple[str, Sequence[str]]], share: float = VAL_SHA
     return chosen
 
 
-def _named(rows: Iterable[LabelRow], path: Path, report: Report) -> list[LabelRow]:
+def _named(rows: Iterable[LabelRow], path: Path, report: ReportFault) -> list[LabelRow]:
     """Check the names of the photos: inside the folder, and each once."""
-    kept: list[LabelRow] = []
     seen: dict[str, LabelRow] = {}
     for row in rows:
         name = row.photo.replace("\\", "/").removeprefix("./")
@@ -149,24 +150,20 @@ def _named(rows: Iterable[LabelRow], path: Path, report: Report) -> list[LabelRo
         key = unicodedata.normalize("NFC", photo_stem(name))
         if key in seen:
             other = seen[key]
-            reason = (
-                "keep one line"
-                if other.photo == name
-                else "their masks and results would have one name; rename one"
-            )
+            reason = "their masks and results would have one name; rename one"
+            reason = "keep one line" if other.photo == name else reason
             report(
                 "photo named twice",
                 f"{where} names '{name}', and {other.where} '{other.photo}': {reason}.",
             )
             continue
         seen[key] = row._replace(photo=name)
-        kept.append(seen[key])
-    if not kept:
+    if not seen:
         report("labels file", f"The labels '{path}' name no photo.")
-    return kept
+    return list(seen.values())
 
 
-def _classes(path: Path, names: Sequence[str], report: Report) -> list[str]:
+def _classes(path: Path, names: Sequence[str], report: ReportFault) -> list[str]:
     """Return the foreground classes, from classes.txt if it is there, and check their names."""
     listed = path.with_name("classes.txt")
     source = path
@@ -197,30 +194,168 @@ def _classes(path: Path, names: Sequence[str], report: Report) -> list[str]:
     return list(seen.values())
 
 
-def _known(row: LabelRow, classes: Sequence[str], path: Path, report: Report) -> list[str]:
-    """Return the labels of a row in the order of the classes, each once; tell unknown ones."""
-    for label in row.labels:
-        if label not in classes:
-            near = difflib.get_close_matches(label, classes, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "add it to classes.txt or take it out."
-            report("unknown class", f"Unknown class '{label}' in '{path}', {row.where}: {hint}")
-    return [name for name in classes if name in row.labels]
-
-
-def _splits(rows: Sequence[LabelRow], path: Path, report: Report) -> dict[str, str]:
+def _splits(rows: Sequence[LabelRow], path: Path, report: ReportFault) -> dict[str, str]:
     """Return the split of each photo."""
     if all(row.split is None for row in rows):
         chosen = hold_out([(row.photo, row.labels) for row in rows])
         return {row.photo: "val" if row.photo in chosen else "train" for row in rows}
     splits = {}
     for row in rows:
-        split = (row.split or "").strip().lower()
+        text = row.split or ""
+        split = text.strip().lower()
         if split not in SPLITS:
-            report(
-                "split",
-                f"'{path}', {row.where}: the split must be train, val or test, got "
-                f"'{row.split or ''}'.",
-            )
+            rule = "the split must be train, val or test"
+            report("split", f"'{path}', {row.where}: {rule}, got '{text}'.")
             split = "train"
         splits[row.photo] = split
     return splits
+
+
+class LabelRow(NamedTuple):
+    """What the file says about one photo."""
+
+    where: str  # place in the file, for messages
+    photo: str
+    labels: list[str]
+    split: str | None  # None where the file says nothing
+
+
+class LabelTable(NamedTuple):
+    """What the file says."""
+
+    classes: list[str] | None  # of a header with one column for each class
+    rows: list[LabelRow]
+
+
+def read_label_table(path: str | Path, report: ReportFault = raise_fault) -> LabelTable:
+    """Read the rows of a file: ``.json``, or CSV separated by commas, semicolons or tabs.
+
+    Raises:
+        ValueError: If the file cannot be read or is of another form; at the first row with a
+            fault, unless ``report`` gathers them: it is left out then.
+    """
+    path = Path(path)
+    text = read_text(path)
+    if path.suffix.lower() == ".json":
+        return LabelTable(None, list(_json_rows(text, path, report)))
+    return _csv_table(text, path, report)
+
+
+def read_text(path: Path) -> str:
+    """Read text as Excel and editors write it: UTF-8 with or without mark, or marked UTF-16.
+
+    Raises:
+        ValueError: If the file cannot be read or is something else.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"The labels '{path}' cannot be read ({error.strerror}).") from error
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"The labels '{path}' are not UTF-8 text (byte {error.start}): save the file as "
+            "'CSV UTF-8'."
+        ) from error
+
+
+def _csv_lines(text: str, path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield place and cells of each line that is not blank."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    bare = re.sub(r'"[^"]*"', "", first)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=max(",;\t", key=bare.count), strict=True
+    )
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield f"line {reader.line_num}", [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise ValueError(
+            f"The labels '{path}' are no proper CSV in line {reader.line_num} ({error}): mend it."
+        ) from error
+
+
+def _csv_table(text: str, path: Path, report: ReportFault) -> LabelTable:
+    lines = _csv_lines(text, path)
+    _, header = next(lines, ("", []))
+    while header and not header[-1]:
+        header.pop()
+    if not header:
+        raise ValueError(f"The labels '{path}' are empty: {_FORM}.")
+    photo, labels, split, classes = _columns(header, path)
+    rows = []
+    for where, cells in lines:
+        while len(cells) > len(header) and not cells[-1]:
+            cells.pop()
+        if len(cells) != len(header):
+            report(
+                "labels file",
+                f"'{path}', {where} has {len(cells)} columns, the header has {len(header)}: put "
+                "several labels of a photo in quotes, or '|' between them.",
+            )
+            continue
+        if labels is None:
+            names = _marked(cells, header, classes, f"'{path}', {where}", report)
+        else:
+            names = [name.strip() for name in re.split(r"[;|,]", cells[labels]) if name.strip()]
+        rows.append(LabelRow(where, cells[photo], names, None if split is None else cells[split]))
+    return LabelTable(None if labels is not None else [header[i] for i in classes], rows)
+
+
+def _columns(header: list[str], path: Path) -> tuple[int, int | None, int | None, list[int]]:
+    """Find the columns of photo, labels and split, and those of the classes."""
+    words = [cell.lower() for cell in header]
+    photo = next((i for i, word in enumerate(words) if word in _PHOTO), None)
+    labels = next((i for i, word in enumerate(words) if word in _LABELS), None)
+    split = words.index("split") if "split" in words else None
+    if photo is None:
+        raise ValueError(
+            f"The first line of '{path}' has no column 'photo', got {', '.join(header)}: {_FORM}."
+        )
+    if "" in header:
+        raise ValueError(
+            f"Column {header.index('') + 1} of '{path}' has no name in the first line."
+        )
+    others = [i for i in range(len(header)) if i not in (photo, labels, split)]
+    if labels is not None and others:
+        raise ValueError(
+            f"'{path}' has a column '{header[others[0]]}' beside '{header[labels]}': the columns "
+            "are photo, labels and split; take out or rename others."
+        )
+    if labels is None and not others:
+        raise ValueError(f"'{path}' has neither a column 'labels' nor one for a class: {_FORM}.")
+    return photo, labels, split, others
+
+
+def _marked(
+    cells: list[str], header: list[str], classes: list[int], where: str, report: ReportFault
+) -> list[str]:
+    """Return the classes that a row has a 1 for."""
+    names = []
+    for i in classes:
+        word = cells[i].lower()
+        if word in _TRUE:
+            names.append(header[i])
+        elif word not in _FALSE:
+            report("labels file", f"{where}: '{header[i]}' must be 0 or 1, got '{cells[i]}'.")
+    return names
+
+
+def _json_rows(text: str, path: Path, report: ReportFault) -> Iterator[LabelRow]:
+    form = f'\'{path}\' must hold one JSON object {{"photo.jpg": ["class", ...]}}'
+    for name, value in parse_json_object(text, path, f"{form}, got another JSON value."):
+        entry = dict(value.pairs) if isinstance(value, JSONObject) else {"labels": value}
+        labels, split = entry.get("labels"), entry.get("split")
+        right = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+        if not right or not isinstance(split, str | None) or set(entry) - {"labels", "split"}:
+            report(
+                "labels file",
+                f'{form}, or {{"photo.jpg": {{"labels": ["class", ...], "split": "train"}}}}; '
+                f"the value of '{name}' is neither.",
+            )
+            continue
+        names = [label.strip() for label in entry["labels"] if label.strip()]
+        yield LabelRow(f"entry '{name}'", name.strip(), names, split)

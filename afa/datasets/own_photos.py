@@ -9,12 +9,12 @@ from typing import Any
 
 from mmseg.registry import DATASETS
 
+from afa.datasets.faults import ReportFault, raise_fault
 from afa.datasets.image_labels import to_multi_hot
 from afa.datasets.own_labels import SPLITS, find_labels_file, photo_stem, read_own_labels
 from afa.datasets.wsss_dataset import WSSSDataset
 from afa.files.label_png import bit_palette
 from afa.files.photo_search import PHOTO_SUFFIXES, find_photos
-from afa.utils.problems import Report, refuse
 
 
 @DATASETS.register_module()
@@ -43,7 +43,7 @@ class OwnPhotosDataset(WSSSDataset):
         self,
         split: str = "train",
         image_labels: str | None = None,
-        report: Report = refuse,
+        report: ReportFault = raise_fault,
         **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
@@ -66,9 +66,6 @@ class OwnPhotosDataset(WSSSDataset):
     def classes_of(cls, dataset: Mapping[str, Any]) -> list[str] | None:
         """Read the classes of a data set's entry in a config, background first.
 
-        Args:
-            dataset: The entry.
-
         Returns:
             The classes; None if the folder of the entry is not there.
 
@@ -81,10 +78,7 @@ class OwnPhotosDataset(WSSSDataset):
         return list(read_own_labels(path).classes)
 
     def load_data_list(self) -> list[dict]:
-        """List the photos of the split with their labels and, where they are there, masks.
-
-        Returns:
-            One dict per photo, as :meth:`WSSSDataset.load_data_list`.
+        """List the photos of the split, as :meth:`WSSSDataset.load_data_list` does.
 
         Raises:
             ValueError: If a folder or photo is missing, or the split is empty.
@@ -101,26 +95,19 @@ class OwnPhotosDataset(WSSSDataset):
         data_list, missing = [], []
         for photo in photos:
             names = finder.find(photo.name)
-            if len(names) != 1:
-                if names:
-                    self.report(
-                        "photo name",
-                        f"'{photo.name}' in '{self.image_labels}' may be {' or '.join(names)}: "
-                        "write the name with its suffix.",
-                    )
-                else:
-                    missing.append(photo.name)
+            if not names:
+                missing.append(photo.name)
                 continue
-            name = names[0]
-            info = dict(
-                img_path=os.path.join(finder.folder, name),
-                img_id=photo_stem(name),
-                gt_label=to_multi_hot(photo.labels, self.own_labels.classes),
-                label_map=self.label_map,
-                reduce_zero_label=self.reduce_zero_label,
-                seg_fields=[],
-            )
-            mask = os.path.join(seg_dir or "", photo_stem(name) + self.seg_map_suffix)
+            if len(names) > 1:
+                self.report(
+                    "photo name",
+                    f"'{photo.name}' in '{self.image_labels}' may be {' or '.join(names)}: "
+                    "write the name with its suffix.",
+                )
+                continue
+            info = self._info(finder.folder, names[0], photo_stem(names[0]))
+            info["gt_label"] = to_multi_hot(photo.labels, self.own_labels.classes)
+            mask = os.path.join(seg_dir or "", info["img_id"] + self.seg_map_suffix)
             if seg_dir and (self._loads_masks or os.path.isfile(mask)):
                 info["seg_map_path"] = mask
             data_list.append(info)
@@ -136,8 +123,8 @@ class OwnPhotosDataset(WSSSDataset):
     def unlisted(self) -> list[str]:
         """List the photos of the folder that the labels file does not name, in any split."""
         finder = _PhotoFinder(self._folder("img_path", "Photo"))
-        names = [name for photo in self.own_labels.photos for name in finder.find(photo.name)]
-        stems = {_path_stem(os.path.join(finder.folder, name)) for name in names}
+        listed = {name for photo in self.own_labels.photos for name in finder.find(photo.name)}
+        stems = {_path_stem(os.path.join(finder.folder, name)) for name in listed}
         masks = self.data_prefix.get("seg_map_path")
         beside = masks is None or os.path.realpath(masks) == os.path.realpath(finder.folder)
         try:
@@ -173,8 +160,9 @@ class _PhotoFinder:
         sub, _, base = name.rpartition("/")
         if sub not in self._listed:
             self._listed[sub] = self._list(sub)
-        stem = photo_stem(unicodedata.normalize("NFC", base))
-        suffix = unicodedata.normalize("NFC", base)[len(stem) :].lower()
+        base = unicodedata.normalize("NFC", base)
+        stem = photo_stem(base)
+        suffix = base[len(stem) :].lower()
         return [
             f"{sub}/{found}" if sub else found
             for found in self._listed[sub].get(stem, [])
@@ -182,7 +170,7 @@ class _PhotoFinder:
         ]
 
     def _list(self, sub: str) -> dict[str, list[str]]:
-        """List the photos of a folder by their names without suffix."""
+        """Return the photos of a folder by their names without suffix."""
         folder = os.path.join(self.folder, sub)
         table: dict[str, list[str]] = {}
         for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from afa.datasets.image_labels import labelled_ids, load_image_labels, to_multi_hot
-from afa.datasets.split_file import check_ids, read_split
-from afa.datasets.sub_labels import load_sub_labels, sub_multi_hot
+from afa.datasets.faults import ReportFault, raise_fault
+from afa.datasets.image_labels import (
+    labelled_ids,
+    load_image_labels,
+    load_sub_labels,
+    sub_multi_hot,
+    to_multi_hot,
+)
 from afa.files.label_png import read_label_png
-from afa.utils.problems import Report, refuse
+from afa.files.whole_file import safe_join, write_text
 
 
 @DATASETS.register_module()
@@ -43,26 +49,22 @@ class WSSSDataset(BaseSegDataset):
         difficult: str = "keep",
         sub_labels: str | None = None,
         num_sub: int = 10,
-        report: Report = refuse,
+        report: ReportFault = raise_fault,
         **kwargs: Any,
     ) -> None:
-        data_root = kwargs.get("data_root")
-        if image_labels is not None and data_root is not None:
-            image_labels = os.path.join(data_root, image_labels)
-        self.image_labels = image_labels
-        self.difficult = difficult
         if sub_labels is not None and image_labels is None:
             raise ValueError(
                 f"sub_labels='{sub_labels}' needs image_labels: sub-categories belong to classes."
             )
-        if sub_labels is not None and data_root is not None:
-            sub_labels = os.path.join(data_root, sub_labels)
-        self.sub_labels = sub_labels
+        root = kwargs.get("data_root") or ""
+        self.image_labels = None if image_labels is None else os.path.join(root, image_labels)
+        self.difficult = difficult
+        self.sub_labels = None if sub_labels is None else os.path.join(root, sub_labels)
         self.num_sub = num_sub
         self.report = report
-        pipeline = kwargs.get("pipeline") or []
         self._loads_masks = any(
-            isinstance(step, dict) and step.get("type") == "LoadAnnotations" for step in pipeline
+            isinstance(step, dict) and step.get("type") == "LoadAnnotations"
+            for step in kwargs.get("pipeline") or []
         )
         super().__init__(**kwargs)
 
@@ -92,28 +94,12 @@ class WSSSDataset(BaseSegDataset):
         if self._loads_masks:
             folder = self._folder("seg_map_path", "Mask")
             no_mask = self._missing(img_ids, folder, self.seg_map_suffix, "mask")
-        labels = None
+        data_list = [self._info(img_dir, img_id + self.img_suffix, img_id) for img_id in img_ids]
+        for info in data_list:
+            if seg_dir is not None and info["img_id"] not in no_mask:
+                info["seg_map_path"] = os.path.join(seg_dir, info["img_id"] + self.seg_map_suffix)
         if self.image_labels is not None:
-            known = self.METAINFO.get("classes", ())
-            labels = load_image_labels(
-                self.image_labels, classes, img_ids, self.difficult, known, self.report
-            )
-        data_list = []
-        for img_id in img_ids:
-            info = dict(
-                img_path=os.path.join(img_dir, img_id + self.img_suffix),
-                img_id=img_id,
-                label_map=self.label_map,
-                reduce_zero_label=self.reduce_zero_label,
-                seg_fields=[],
-            )
-            if seg_dir is not None and img_id not in no_mask:
-                info["seg_map_path"] = os.path.join(seg_dir, img_id + self.seg_map_suffix)
-            if labels is not None:
-                info["gt_label"] = to_multi_hot(labels[img_id], classes)
-            data_list.append(info)
-        if labels is not None and self.sub_labels is not None:
-            self._add_sub_labels(data_list, labels, self.sub_labels)
+            self._add_labels(data_list, self.image_labels, img_ids)
         return data_list
 
     def prepare_data(self, idx: int) -> Any:
@@ -132,15 +118,37 @@ class WSSSDataset(BaseSegDataset):
             read_label_png(mask)
             raise ValueError(f"The mask '{mask}' cannot be read ({error}): replace it.") from error
 
-    def _add_sub_labels(
-        self, data_list: list[dict], labels: dict[str, list[str]], path: str
-    ) -> None:
-        """Write ``gt_sub_label`` into the images, whose class names are given."""
-        classes = self._metainfo["classes"]
-        others = set(self.METAINFO.get("classes", ())) - set(classes)
-        subs = load_sub_labels(path, labels, self.num_sub, others)
+    def labels_without_photo(self) -> set[str]:
+        """Name the images that have labels and no photo in the folder of this set.
+
+        Labels of other splits may be among them, where these have a folder of their own.
+        """
+        if self.image_labels is None:
+            return set()
+        folder = self._folder("img_path", "Image")
+        return set(_without_file(labelled_ids(self.image_labels), folder, self.img_suffix))
+
+    def _info(self, folder: str, file_name: str, img_id: str) -> dict[str, Any]:
+        """Return what every image has, whatever its labels are."""
+        return dict(
+            img_path=os.path.join(folder, file_name),
+            img_id=img_id,
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[],
+        )
+
+    def _add_labels(self, data_list: list[dict], path: str, img_ids: list[str]) -> None:
+        """Write ``gt_label`` and ``gt_sub_label`` into the images."""
+        classes, known = self._metainfo["classes"], self.METAINFO.get("classes", ())
+        labels = load_image_labels(path, classes, img_ids, self.difficult, known, self.report)
         for info in data_list:
-            info["gt_sub_label"] = sub_multi_hot(subs[info["img_id"]], classes, self.num_sub)
+            info["gt_label"] = to_multi_hot(labels[info["img_id"]], classes)
+        if self.sub_labels is not None:
+            others = set(known) - set(classes)
+            subs = load_sub_labels(self.sub_labels, labels, self.num_sub, others)
+            for info in data_list:
+                info["gt_sub_label"] = sub_multi_hot(subs[info["img_id"]], classes, self.num_sub)
 
     def _folder(self, key: str, what: str) -> str:
         """Return a folder of ``data_prefix``; say so if it is not there."""
@@ -154,23 +162,16 @@ class WSSSDataset(BaseSegDataset):
 
     def _read_split(self) -> list[str]:
         """Read the image ids of the split; without ``ann_file`` take every image of the folder."""
-        if not self.ann_file:
-            infos = super().load_data_list()
-            root = self.data_prefix["img_path"]
-            ids = [os.path.relpath(info["img_path"], root) for info in infos]
-            img_ids = [name[: -len(self.img_suffix)] for name in ids]
-            return check_ids(img_ids, f"folder '{root}' (suffix '{self.img_suffix}')", self.report)
-        return read_split(self.ann_file, self.prepare_hint, self.report)
+        if self.ann_file:
+            return read_split(self.ann_file, self.prepare_hint, self.report)
+        root = self.data_prefix["img_path"]
+        names = [os.path.relpath(info["img_path"], root) for info in super().load_data_list()]
+        img_ids = [name[: -len(self.img_suffix)] for name in names]
+        return check_ids(img_ids, f"folder '{root}' (suffix '{self.img_suffix}')", self.report)
 
     def _missing(self, img_ids: Sequence[str], folder: str, suffix: str, what: str) -> set[str]:
-        """Report the images of the split without a file; one listing, not many look-ups."""
-        there = set(os.listdir(folder))
-        missing = [
-            img_id
-            for img_id in img_ids
-            if img_id + suffix not in there
-            and not os.path.isfile(os.path.join(folder, img_id + suffix))
-        ]
+        """Report the images of the split without a file."""
+        missing = _without_file(img_ids, folder, suffix)
         if missing:
             without = " (tools/test.py --format-only does without)" if what == "mask" else ""
             paths = [os.path.join(folder, img_id + suffix) for img_id in missing]
@@ -182,18 +183,78 @@ class WSSSDataset(BaseSegDataset):
             )
         return set(missing)
 
-    def labels_without_photo(self) -> set[str]:
-        """Name the images that have labels and no photo in the folder of this set.
 
-        Labels of other splits may be among them, where these have a folder of their own.
-        """
-        if self.image_labels is None:
-            return set()
-        folder = self._folder("img_path", "Image")
-        there = set(os.listdir(folder))
-        return {
-            img_id
-            for img_id in labelled_ids(self.image_labels)
-            if img_id + self.img_suffix not in there
-            and not os.path.isfile(os.path.join(folder, img_id + self.img_suffix))
-        }
+def _without_file(img_ids: Iterable[str], folder: str, suffix: str) -> list[str]:
+    """Name the images without a file in a folder; one listing, not many look-ups."""
+    there = set(os.listdir(folder))
+    names = ((img_id, img_id + suffix) for img_id in img_ids)
+    return [
+        img_id
+        for img_id, name in names
+        if name not in there and not os.path.isfile(os.path.join(folder, name))
+    ]
+
+
+def read_split(
+    path: str | Path, hint: str = "see docs/data.md", report: ReportFault = raise_fault
+) -> list[str]:
+    """Read the image ids of a split.
+
+    Args:
+        path: The file.
+        hint: What to do where it cannot be read.
+        report: What to do with a line that has a fault; it is left out.
+
+    Returns:
+        The ids in the order of the file; empty lines do not count.
+
+    Raises:
+        ValueError: If the file cannot be read; also for the faults of :func:`check_ids`.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"Split file '{path}' cannot be read ({error}): {hint}.") from error
+    img_ids = [line.strip() for line in text.splitlines() if line.strip()]
+    return check_ids(img_ids, f"split file '{path}'", report)
+
+
+def check_ids(img_ids: Sequence[str], source: str, report: ReportFault = raise_fault) -> list[str]:
+    """Refuse an empty split, and ids that have spaces, lead out of a folder, or come twice.
+
+    Args:
+        img_ids: The ids.
+        source: Where they come from, for the sentence.
+        report: What to do with an id that has a fault; it is left out.
+
+    Raises:
+        ValueError: If one of these is so, unless ``report`` gathers it.
+    """
+    if not img_ids:
+        report("empty split", f"The {source} is empty: it must name at least one image.")
+    seen: dict[str, None] = {}
+    for img_id in img_ids:
+        fault = None
+        if len(img_id.split()) != 1:
+            fault = f"must have one image id per line, got the line '{img_id}'."
+        elif img_id in seen:
+            fault = f"names the image '{img_id}' twice: remove one."
+        else:
+            try:
+                safe_join("", img_id)  # photos, masks and results are named after it
+            except ValueError as error:
+                fault = f"has a line that is no image id: {error}"
+        if fault:
+            report("split file", f"The {source} {fault}")
+        else:
+            seen[img_id] = None
+    return list(seen)
+
+
+def write_split(path: str | Path, img_ids: Iterable[str]) -> None:
+    """Write the image ids of a split; the file is there whole or not at all.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    write_text(path, "".join(f"{img_id}\n" for img_id in img_ids))

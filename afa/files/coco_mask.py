@@ -30,15 +30,12 @@ _MAX_CHARS = 8  # of one run in a compressed mask: 40 bits
 class Region(NamedTuple):
     """One annotation of an image.
 
-    Args:
-        label: Its class, 1..80.
-        is_crowd: Whether it outlines a group.
-        segmentation: What COCO has: rings ``[[x, y, x, y, ...], ...]``, or runs
-            ``{"counts": [...] or "...", "size": [height, width]}``.
+    Its segmentation is what COCO has: rings ``[[x, y, x, y, ...], ...]``, or runs
+    ``{"counts": [...] or "...", "size": [height, width]}``.
     """
 
-    label: int
-    is_crowd: bool
+    label: int  # its class, 1..80
+    is_crowd: bool  # whether it outlines a group
     segmentation: Any
 
 
@@ -49,8 +46,8 @@ def draw_label(
 
     Args:
         regions: The annotations in the order of the file.
-        height: Rows of the image.
-        width: Columns of the image.
+        height: Rows.
+        width: Columns.
         crowd: What pixels of a crowd region get: ``'class'``, or ``'ignore'`` for 255.
 
     Returns:
@@ -77,11 +74,6 @@ def draw_label(
 
 def encode_segmentation(segmentation: Any, height: int, width: int) -> dict | None:
     """Turn a segmentation into a mask of pycocotools, checked: its C code trusts what it gets.
-
-    Args:
-        segmentation: Rings or runs.
-        height: Rows of the image.
-        width: Columns of the image.
 
     Returns:
         The mask; None for rings that enclose nothing (none of them has three corners).
@@ -155,18 +147,13 @@ def expand_counts(text: str) -> list[int]:
 
 
 class ImageResult(NamedTuple):
-    """What became of one image.
+    """What became of one image."""
 
-    Args:
-        made: Whether its label map was drawn; False if it was there already.
-        fault: Why it cannot be used, in a few words; empty if it can.
-    """
-
-    made: bool
-    fault: str = ""
+    made: bool  # whether its label map was drawn; False if it was there already
+    fault: str = ""  # why it cannot be used, in a few words; empty if it can
 
 
-def prepare_image(
+def draw_missing_mask(
     img_id: str,
     height: int,
     width: int,
@@ -181,10 +168,10 @@ def prepare_image(
         img_id: The image.
         height: Rows, as the annotations say.
         width: Columns, as the annotations say.
-        regions: Its annotations.
+        regions: Its annotations, in the order of the file.
         photos: Folder of the photos.
         masks: Folder of the label maps.
-        crowd: ``'class'`` or ``'ignore'``, see :func:`draw_label`.
+        crowd: See :func:`draw_label`.
 
     Returns:
         What was done; a fault of the input is part of it and not raised.

@@ -83,13 +83,8 @@ def _mask_faults(
     wrong = [str(value) for value in values if value >= num_labels]
     if wrong:
         shown = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-        faults.append(
-            (
-                "mask value",
-                f"The mask '{path}' has the values {shown}: labels are 0 to {num_labels - 1}, "
-                "and 255 for ignored pixels.",
-            )
-        )
+        rule = f"labels are 0 to {num_labels - 1}, and 255 for ignored pixels."
+        faults.append(("mask value", f"The mask '{path}' has the values {shown}: {rule}"))
     return faults
 
 

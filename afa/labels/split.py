@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from afa.datasets import LoadPhoto
-from afa.datasets.split_file import read_split
+from afa.datasets.wsss_dataset import read_split
 from afa.engine.config.components import find_component
 from afa.engine.config.files import leaf_datasets
 from afa.evaluation.figures import confusion_matrix

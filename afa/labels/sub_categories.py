@@ -19,7 +19,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from afa.apis.inference import init_model
-from afa.datasets.sub_labels import name_sub_labels, write_sub_labels
+from afa.datasets.image_labels import name_sub_labels, write_sub_labels
 from afa.engine.dist import init_dist
 from afa.files.whole_file import write_json
 from afa.labels.folder import SUMMARY, FeatureFolder, config_digest, network_digests

@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 import propagation
-from afa.datasets.shapes_writer import write_shapes
+from afa.datasets.shapes import write_shapes
 from afa.engine.config import load_config
 from afa.engine.runner import build_runner
 from propagation import _miou, propagation_rows

@@ -7,8 +7,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from afa.datasets import OwnPhotosDataset
+from afa.datasets.faults import Faults
 from afa.files.label_png import bit_palette, write_label_png
-from afa.utils.problems import Problems
 
 PHOTOS = ("Cat 1.JPG", "sub/Über 2.jpeg", "dog.png", "3.webp", "empty.jpg")
 CSV = """photo,labels,split
@@ -109,7 +109,7 @@ def test_missing_photos(own):
     (own / "3.webp").unlink()
     with pytest.raises(ValueError, match=r"2 of 2 photos of '.*labels\.csv' are not in .*dog\.png"):
         make(own, "val")
-    problems = Problems()
+    problems = Faults()
     assert len(make(own, "val", report=problems, serialize_data=False)) == 0
     assert problems.found == {
         "missing photo": [f"'dog.png' is not in '{own}/'", f"'3.webp' is not in '{own}/'"]

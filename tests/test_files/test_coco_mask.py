@@ -10,9 +10,9 @@ from afa.files import coco_mask
 from afa.files.coco_mask import (
     Region,
     draw_label,
+    draw_missing_mask,
     encode_segmentation,
     expand_counts,
-    prepare_image,
 )
 from afa.files.label_png import read_label_png
 
@@ -119,7 +119,7 @@ def prepare(tmp_path):
 
     def call(regions=REGIONS, **kwargs):
         folders = dict(photos=tmp_path, masks=tmp_path)
-        return prepare_image("a", HEIGHT, WIDTH, regions, **folders, **kwargs)
+        return draw_missing_mask("a", HEIGHT, WIDTH, regions, **folders, **kwargs)
 
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a.jpg")
     return call
@@ -186,4 +186,4 @@ def test_a_disk_that_loses_what_was_written(prepare, monkeypatch):
 def test_an_id_that_leaves_the_folder_is_refused(tmp_path):
     (tmp_path / "masks").mkdir()
     with pytest.raises(ValueError, match="no name inside a folder"):
-        prepare_image("../a", 3, 4, [], photos=Path(tmp_path), masks=tmp_path / "masks")
+        draw_missing_mask("../a", 3, 4, [], photos=Path(tmp_path), masks=tmp_path / "masks")

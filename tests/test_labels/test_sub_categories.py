@@ -7,8 +7,8 @@ from mmengine.dataset import pseudo_collate
 from toy_stages import AFFINITY_NET, CLASSIFIER, IDS, files_of, write_pictures, write_stage
 
 from afa.apis.inference import init_model
+from afa.datasets.image_labels import load_sub_labels
 from afa.datasets.shapes_generator import CLASSES
-from afa.datasets.sub_labels import load_sub_labels
 from afa.engine.config import load_config
 from afa.labels import sub_categories as module
 from afa.labels.options import SubCategoryOptions

@@ -27,6 +27,6 @@ def test_a_stop_is_one_sentence(call, monkeypatch, tmp_path):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("afa.datasets.shapes_writer.generate_sample", stop)
+    monkeypatch.setattr("afa.datasets.shapes.generate_sample", stop)
     code, _, err = call(str(tmp_path / "shapes"))
     assert code == 130 and "Stopped" in err

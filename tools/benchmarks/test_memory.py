@@ -73,7 +73,7 @@ def run_memory_test(
     Raises:
         ValueError: If a number is out of range, or a test fails.
     """
-    from afa.datasets.shapes_writer import write_shapes
+    from afa.datasets.shapes import write_shapes
     from afa.files.whole_file import write_bytes, write_json
     from afa.utils.environment import collect_versions, device_name
     from process_memory import MemorySample, memory_plot

@@ -64,7 +64,7 @@ def run_train_memory(
     Raises:
         ValueError: If the training fails, or there are more validations than iterations.
     """
-    from afa.datasets.shapes_writer import write_shapes
+    from afa.datasets.shapes import write_shapes
     from afa.files.whole_file import write_bytes, write_json
     from afa.utils.environment import collect_versions, device_name
     from process_memory import growth, memory_plot, run_measured

@@ -45,8 +45,7 @@ def main() -> None:
     args = parse_args()
     print(f"COCO 2014: reading the annotations in {args.coco}", flush=True)
     from afa.datasets.coco14 import CLASSES
-    from afa.datasets.prepare.coco14 import prepare_coco14
-    from afa.datasets.prepare.coco14_report import class_table
+    from afa.datasets.prepare.coco14 import class_table, prepare_coco14
 
     lines: dict[str, Progress] = {}
 

@@ -31,7 +31,7 @@ def main() -> None:
     print(
         f"Shapes: {args.num_train} train and {args.num_val} val pictures in {args.out}", flush=True
     )
-    from afa.datasets.shapes_writer import write_shapes
+    from afa.datasets.shapes import write_shapes
 
     start = time.monotonic()
     if write_shapes(**vars(args), progress=partial(show_progress, unit="pictures")):

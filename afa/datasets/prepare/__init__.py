@@ -1,4 +1,15 @@
-"""From the files as they are published to the layout that the data sets read.
+"""From the files as they are published to the layout that the data sets read."""
 
-Nothing is imported here: each module stands alone.
-"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each row of a table: its first column to the left, others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        row[0].ljust(widths[0])
+        + "".join(f"  {cell.rjust(width)}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]

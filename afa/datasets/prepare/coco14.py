@@ -8,21 +8,27 @@ what the label maps were made from (and links to the photos, where the set goes 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from afa.datasets.coco14 import CLASSES
 from afa.datasets.image_labels import load_image_labels, write_image_labels
+from afa.datasets.prepare import aligned
 from afa.datasets.prepare.coco14_instances import CocoImage, CocoInstances
-from afa.datasets.prepare.coco14_record import read_record, split_settings, write_record
-from afa.datasets.prepare.coco14_report import SplitReport
-from afa.datasets.split_file import read_split, write_split
-from afa.files.coco_mask import CROWDS, ImageResult, prepare_image
+from afa.datasets.wsss_dataset import read_split, write_split
+from afa.files.coco_mask import CROWDS, ImageResult, draw_missing_mask
+from afa.files.whole_file import read_json, write_json
 from afa.utils.ordered_pool import OrderedPool
 
 SPLITS = ("train", "val")
+# Images of the whole set, and those of them that have objects.
+NUM_IMAGES = {"train": (82783, 82081), "val": (40504, 40137)}
+SETTINGS_FILE = "coco14.json"
 _LABELS_FILE = "image_labels.json"
+_VERSION = 1  # raise when the same annotations give other pixels
 _MIN_FOR_WORKERS = 200  # images; fewer are done before workers have started
 _MAX_FAULTS = 100  # so many, and it is the wrong folder: the rest need not be looked at
 
@@ -60,7 +66,7 @@ def prepare_coco14(
     root, target = Path(root), Path(root if out is None else out)
     _check_arguments(splits, crowd, workers)
     _check_inputs(root, splits)
-    record = read_record(target)
+    record = read_split_settings(target)
     if not overwrite:
         _check_others_work(target, splits, record)
     labels = _labels_of_others(target, splits, record)
@@ -74,13 +80,13 @@ def prepare_coco14(
         if overwrite or record.get(split) != settings:
             _forget(instances[split].images, target, split)
             record[split] = settings
-            write_record(target, record)
+            write_json(target / SETTINGS_FILE, {"dataset": "COCO14", "splits": record})
     write_image_labels(target / _LABELS_FILE, labels)
     reports = {}
     for split in splits:
         photos, masks = root / f"{split}2014", _mask_folder(target, split)
         report = None if progress is None else partial(progress, split)
-        job = partial(prepare_image, photos=photos, masks=masks, crowd=crowd)
+        job = partial(draw_missing_mask, photos=photos, masks=masks, crowd=crowd)
         reports[split] = _draw(instances[split], job, workers, report)
         img_ids = [image.img_id for image in instances[split].images]
         reports[split].images_per_class.update(n for img_id in img_ids for n in labels[img_id])
@@ -208,7 +214,7 @@ def _draw(
         num_crowds=instances.num_crowds,
         regions_per_class=instances.count_regions(),
     )
-    faults = []
+    faults: list[str] = []
     with OrderedPool(job, workers if len(images) >= _MIN_FOR_WORKERS else 0) as pool:
         results = pool.map(_work(instances))
         for done, (image, result) in enumerate(zip(images, results, strict=True), start=1):
@@ -232,3 +238,72 @@ def _work(instances: CocoInstances) -> Iterator[tuple]:
     """Yield the arguments of the job, image by image: only what waits is in memory."""
     for image in instances.images:
         yield image.img_id, image.height, image.width, instances.regions(image)
+
+
+def split_settings(sha256: str, crowd: str) -> dict:
+    """Return what decides the pixels of a split: two runs with equal settings draw the same."""
+    return {"version": _VERSION, "annotations_sha256": sha256, "crowd": crowd}
+
+
+def read_split_settings(out: Path) -> dict[str, dict]:
+    """Read the settings of each split that was made in a folder.
+
+    Raises:
+        ValueError: If there is a file of that name with something else.
+    """
+    path = out / SETTINGS_FILE
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        content = None
+    splits = content.get("splits") if isinstance(content, dict) else None
+    if not isinstance(splits, dict) or not all(isinstance(item, dict) for item in splits.values()):
+        raise ValueError(
+            f"'{path}' is not the record that this command keeps there: remove it, and add "
+            "--overwrite to make the set again."
+        )
+    return splits
+
+
+@dataclass
+class SplitReport:
+    """What was found in one split."""
+
+    num_images: int  # of the annotation file
+    num_kept: int  # those with objects
+    num_annotations: int
+    num_crowds: int  # those that outline a group
+    num_made: int = 0  # label maps drawn in this run; the others were there already
+    images_per_class: Counter[str] = field(default_factory=Counter)
+    regions_per_class: Counter[str] = field(default_factory=Counter)
+
+    def text(self, split: str) -> str:
+        """Return the figures of the split, and a sentence if they are not the published ones."""
+        labels = self.images_per_class.total() / max(1, self.num_kept)
+        lines = [
+            f"{split}: {self.num_kept:,} images with objects "
+            f"({self.num_images - self.num_kept:,} without are left out), "
+            f"{self.num_annotations:,} annotations ({self.num_crowds:,} crowd regions), "
+            f"{labels:.2f} classes per image; {self.num_made:,} label maps drawn, "
+            f"{self.num_kept - self.num_made:,} were there already."
+        ]
+        whole, with_objects = NUM_IMAGES.get(split, (0, 0))
+        if self.num_images == whole and self.num_kept != with_objects:
+            lines.append(
+                f"{split}: the literature has {with_objects:,} images with objects, this file has "
+                f"{self.num_kept:,}: it is not the published one."
+            )
+        return "\n".join(lines)
+
+
+def class_table(reports: dict[str, SplitReport], classes: Sequence[str]) -> str:
+    """Return a table of images and annotations per class, in the order of their labels."""
+    rows = [["class", *(f"{name} {what}" for name in reports for what in ("images", "regions"))]]
+    for label, name in enumerate(classes, start=1):
+        row = [f"{label:2d} {name}"]
+        for report in reports.values():
+            row += [f"{report.images_per_class[name]:,}", f"{report.regions_per_class[name]:,}"]
+        rows.append(row)
+    return "\n".join(aligned(rows))

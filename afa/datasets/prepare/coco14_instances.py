@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from afa.datasets.prepare.json_arrays import iter_array_items
-from afa.datasets.split_file import check_ids
+from afa.datasets.wsss_dataset import check_ids
 from afa.files.coco_mask import Region
 
 _MAX_SIDE = 65535  # pixels, of JPEG
 _MAX_ID = 2**53  # what every JSON reader keeps exactly
 _PARTS = ("images", "annotations", "categories")
+_SPACE = re.compile(r"[ \t\n\r]*")
+_decode = json.JSONDecoder().raw_decode
 _HINT = "take the file from annotations_trainval2014.zip"
 
 
 class CocoImage(NamedTuple):
-    """One image of an annotation file.
+    """One image of an annotation file."""
 
-    Args:
-        key: Its number in the file.
-        img_id: Its file name without suffix.
-        height: Rows.
-        width: Columns.
-    """
-
-    key: int
-    img_id: str
+    key: int  # its number in the file
+    img_id: str  # its file name without suffix
     height: int
     width: int
 
@@ -70,16 +65,6 @@ class CocoInstances:
         self.num_images = len(images)
         self._check_categories(categories)
         self._index(images, sorted(categories), table)
-
-    @property
-    def num_annotations(self) -> int:
-        """How many annotations there are."""
-        return len(self._labels)
-
-    @property
-    def num_crowds(self) -> int:
-        """How many of them outline a group."""
-        return int(self._crowds.sum())
 
     def labels(self, image: CocoImage) -> list[int]:
         """Return the classes 1..80 of an image, sorted; all annotations count, crowds too."""
@@ -122,6 +107,8 @@ class CocoInstances:
             table[name][order] for name in ("image_id", "category_id", "iscrowd", "start", "end")
         )
         self._labels = np.searchsorted(category_ids, categories) + 1
+        self.num_annotations = len(order)
+        self.num_crowds = int(self._crowds.sum())  # annotations that outline a group
         with_objects = (images[key] for key in np.unique(self._keys).tolist())
         self.images = sorted(with_objects, key=lambda image: image.img_id)
         check_ids([image.img_id for image in self.images], f"annotations '{self.path}'")
@@ -207,3 +194,87 @@ def _number(value: Any, name: str, part: str, most: int) -> int:
             f"which is no whole number 0..{most}"
         )
     return number
+
+
+class ArrayItem(NamedTuple):
+    """One item of an array in a JSON object."""
+
+    key: str  # of the array
+    value: Any
+    start: int  # text[start:end] is the item
+    end: int
+
+
+def iter_array_items(text: str) -> Iterator[ArrayItem]:
+    """Yield the items of every array that is a value of the outermost JSON object.
+
+    ``json.load`` would make Python objects of the whole file, which take several times its size.
+    Here the text is held, and one item at a time becomes an object.
+
+    Args:
+        text: ``{"key": [item, ...], ...}``; values that are no array are passed over.
+
+    Yields:
+        The items, in the order of the text.
+
+    Raises:
+        ValueError: If the text is malformed (with line and column), or names a key twice.
+    """
+    try:
+        yield from _iter_object(text)
+    except RecursionError as error:
+        raise ValueError("its values are nested too deeply") from error
+
+
+def _iter_object(text: str) -> Iterator[ArrayItem]:
+    position = _expect(text, 0, "{")
+    keys: set[str] = set()
+    while keys or not _at(text, position, "}"):
+        key, position = _decode(text, _skip(text, position))
+        if not isinstance(key, str):
+            raise json.JSONDecodeError("Expecting a key in double quotes", text, position)
+        if key in keys:
+            raise ValueError(f"it has '{key}' twice")
+        keys.add(key)
+        position = _skip(text, _expect(text, position, ":"))
+        if text.startswith("[", position):
+            position = yield from _iter_array(text, position + 1, key)
+        else:
+            _, position = _decode(text, position)
+        if not _at(text, position, ","):
+            break
+        position = _expect(text, position, ",")
+    position = _skip(text, _expect(text, position, "}"))
+    if position < len(text):
+        raise json.JSONDecodeError("Extra data", text, position)
+
+
+def _iter_array(text: str, position: int, key: str) -> Generator[ArrayItem, None, int]:
+    """Yield the items after ``[``; return where the array ends."""
+    if _at(text, position, "]"):
+        return _expect(text, position, "]")
+    while True:
+        start = _skip(text, position)
+        value, position = _decode(text, start)
+        yield ArrayItem(key, value, start, position)
+        if not _at(text, position, ","):
+            return _expect(text, position, "]")
+        position = _expect(text, position, ",")
+
+
+def _skip(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    assert match is not None, "the pattern matches nothing, too"
+    return match.end()
+
+
+def _at(text: str, position: int, mark: str) -> bool:
+    return text.startswith(mark, _skip(text, position))
+
+
+def _expect(text: str, position: int, mark: str) -> int:
+    """Return the place after a mark that must stand here, spaces aside."""
+    position = _skip(text, position)
+    if not text.startswith(mark, position):
+        raise json.JSONDecodeError(f"Expecting '{mark}'", text, position)
+    return position + 1

@@ -1,4 +1,9 @@
-"""Where the pieces of VOC 2012 and SBD lie, and which images the splits have."""
+"""Where the pieces of VOC 2012 and SBD lie, and which images the splits have.
+
+SBD, the masks that widen VOC 2012 (Hariharan et al., ICCV 2011), are Matlab files ``cls/<id>.mat``
+with a struct ``GTcls`` whose field ``Segmentation`` holds the labels 0..20. scipy reads such files
+as data; nothing in them is run.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +11,26 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from afa.datasets.prepare.sbd import find_sbd
-from afa.datasets.split_file import read_split
+import numpy as np
+
+from afa.datasets.wsss_dataset import read_split
 
 # The published sizes: VOC 2012, and VOC train with SBD's train and val, without VOC val.
 NUM_IMAGES = {"train_aug": 10582, "train": 1464, "val": 1449, "trainval": 2913, "test": 1456}
 NUM_SBD = {"train": 8498, "val": 2857}
 _NUM_NAMED = 5  # ids that a message names
+# Below the folder a user names: what the archive unpacks to, from any of its levels.
+_LEVELS = ("", "dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")
 
 
 @dataclass(frozen=True)
 class VOC12Sources:
-    """Name every file that the preparation reads or writes.
+    """Name every file that the preparation reads or writes."""
 
-    Args:
-        root: The folder VOC2012.
-        out: Folder of the prepared set; often the same.
-        sbd: Folder of SBD with ``cls/``, or None.
-        masks: Folder of ready masks, or None.
-    """
-
-    root: Path
-    out: Path
-    sbd: Path | None = None
-    masks: Path | None = None
+    root: Path  # the folder VOC2012
+    out: Path  # folder of the prepared set; often the same
+    sbd: Path | None = None  # folder of SBD with cls/
+    masks: Path | None = None  # folder of ready masks
 
     def photo(self, img_id: str) -> Path:
         """Return the photo of an image."""
@@ -78,9 +79,6 @@ def find_sources(
         masks: Folder of ready masks. Without it and without SBD: ``SegmentationClassAug``.
         out: Folder of the prepared set; VOC2012 itself if None.
 
-    Returns:
-        The places.
-
     Raises:
         ValueError: If one is missing.
     """
@@ -98,9 +96,10 @@ def find_sources(
     target = Path(out) if out is not None else root
     if sbd is not None:
         return VOC12Sources(root, target, sbd=find_sbd(sbd))
-    ready = [folder / "SegmentationClassAug" for folder in (target, root)]
     if masks is not None:
         ready = [Path(masks), Path(masks) / "SegmentationClassAug"]
+    else:
+        ready = [folder / "SegmentationClassAug" for folder in (target, root)]
     for folder in ready:
         if any(folder.glob("*.png")):
             return VOC12Sources(root, target, masks=folder)
@@ -112,9 +111,6 @@ def find_sources(
 
 def derive_lists(sources: VOC12Sources) -> dict[str, list[str]]:
     """Derive the splits: train_aug is (SBD's or the masks' images and VOC train) minus VOC val.
-
-    Args:
-        sources: The places.
 
     Returns:
         Split to image ids: ``train_aug``, ``train``, ``val``, ``trainval``, and ``test`` where VOC
@@ -148,10 +144,6 @@ def derive_lists(sources: VOC12Sources) -> dict[str, list[str]]:
 def check_lists(lists: Mapping[str, Collection[str]], sources: VOC12Sources) -> list[str]:
     """Compare the sizes of the splits with the published ones.
 
-    Args:
-        lists: The splits.
-        sources: The places.
-
     Returns:
         A sentence for each split of another size, and for each list of SBD that explains it.
     """
@@ -178,10 +170,6 @@ def find_missing(
 ) -> tuple[list[str], set[str]]:
     """Look for what the images of the splits lack.
 
-    Args:
-        lists: The splits.
-        sources: The places.
-
     Returns:
         A sentence for each kind of file that lacks somewhere, and the ids that lack any.
     """
@@ -203,8 +191,7 @@ def find_missing(
         ),
         "test photos (VOC2012test.tar has them)": (lists.get("test", ()), photos),
     }
-    faults: list[str] = []
-    lacking: set[str] = set()
+    faults, lacking = [], set[str]()
     for kind, (wanted, there) in kinds.items():
         missing = [img_id for img_id in wanted if img_id not in there]
         if missing:
@@ -240,3 +227,57 @@ def _some(img_ids: Collection[str]) -> str:
     named = ", ".join(list(img_ids)[:_NUM_NAMED])
     more = len(img_ids) - _NUM_NAMED
     return f"{named} and {more:,} more" if more > 0 else named
+
+
+def find_sbd(folder: str | Path) -> Path:
+    """Find the folder of SBD that has ``cls/`` and its lists, from it or from above it.
+
+    Raises:
+        ValueError: If it is not there, or lacks a list.
+    """
+    for level in _LEVELS:
+        root = Path(folder) / level
+        if (root / "cls").is_dir():
+            break
+    else:
+        raise ValueError(
+            f"There is no SBD in '{folder}': expected 'cls/*.mat', 'train.txt' and 'val.txt' there "
+            "or in its benchmark_RELEASE/dataset; unpack benchmark.tgz and give its folder."
+        )
+    for name in ("train.txt", "val.txt"):
+        if not (root / name).is_file():
+            raise ValueError(f"SBD in '{root}' has no '{name}': unpack benchmark.tgz again.")
+    return root
+
+
+def read_sbd_mask(path: str | Path) -> np.ndarray:
+    """Read the labels of one image from ``cls/<id>.mat``.
+
+    Returns:
+        (H, W) uint8; the values are not checked beyond their fit into 0..255.
+
+    Raises:
+        ValueError: If the file is missing, broken, or holds something else.
+    """
+    from scipy.io import loadmat
+
+    if not Path(path).is_file():
+        raise ValueError(f"There is no SBD file '{path}': unpack benchmark.tgz again.")
+    try:
+        struct = loadmat(path, appendmat=False, variable_names=["GTcls"]).get("GTcls")
+    except Exception as error:  # a broken file brings scipy to errors of many types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"SBD file '{path}' is broken ({reason}): unpack benchmark.tgz again."
+        ) from error
+    label = None
+    if isinstance(struct, np.ndarray) and "Segmentation" in (struct.dtype.names or ()):
+        label = struct.ravel()[0]["Segmentation"] if struct.size else None
+    if not isinstance(label, np.ndarray) or label.ndim != 2 or label.dtype.kind not in "uif":
+        raise ValueError(
+            f"SBD file '{path}' has no matrix GTcls.Segmentation: take the files in SBD's cls/."
+        )
+    narrow = np.clip(np.nan_to_num(label, nan=-1.0), 0, 255).astype(np.uint8)
+    if label.size == 0 or not np.array_equal(narrow, label):
+        raise ValueError(f"SBD file '{path}': GTcls.Segmentation must hold labels 0..255.")
+    return narrow

@@ -1,11 +1,8 @@
 """Transforms, registered in mmseg's registry."""
 
 from afa.datasets.transforms.formatting import PackWSSSInputs
-from afa.datasets.transforms.load_optional_mask import LoadOptionalMask
-from afa.datasets.transforms.load_photo import LoadPhoto
-from afa.datasets.transforms.random_crop_pad import RandomCropPad
-from afa.datasets.transforms.random_scale import RandomScale
-from afa.datasets.transforms.resize_to_fit import ResizeToFit
+from afa.datasets.transforms.geometry import RandomCropPad, RandomScale, ResizeToFit
+from afa.datasets.transforms.loading import LoadOptionalMask, LoadPhoto
 from afa.files.photo import read_photo
 
 __all__ = [

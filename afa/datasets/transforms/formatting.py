@@ -10,19 +10,9 @@ from mmseg.datasets import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
 _META_KEYS = (
-    "img_path",
-    "seg_map_path",
-    "ori_shape",
-    "img_shape",
-    "pad_shape",
-    "scale_factor",
-    "flip",
-    "flip_direction",
-    "reduce_zero_label",
-    "img_id",
-    "img_box",
-    "num_labels",
-)
+    "img_path", "seg_map_path", "ori_shape", "img_shape", "pad_shape", "scale_factor", "flip",
+    "flip_direction", "reduce_zero_label", "img_id", "img_box", "num_labels",
+)  # fmt: skip
 
 
 @TRANSFORMS.register_module()
@@ -43,14 +33,7 @@ class PackWSSSInputs(PackSegInputs):
         super().__init__(meta_keys=meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack the results.
-
-        Args:
-            results: What the pipeline has gathered.
-
-        Returns:
-            Dict with ``inputs`` (3, H, W) and ``data_samples``.
-        """
+        """Return a dict with ``inputs`` (3, H, W) and ``data_samples``."""
         if "img" in results and "img_box" not in results:
             height, width = results["img"].shape[:2]
             results["img_box"] = (0, height, 0, width)

@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,17 @@ import afa.datasets  # noqa: F401  registers the data set
 from afa.datasets.coco14 import CLASSES
 from afa.datasets.image_labels import load_image_labels
 from afa.datasets.prepare import coco14
-from afa.datasets.prepare.coco14 import prepare_coco14
-from afa.datasets.split_file import read_split
+from afa.datasets.prepare.coco14 import (
+    SETTINGS_FILE,
+    SplitReport,
+    class_table,
+    prepare_coco14,
+    read_split_settings,
+    split_settings,
+)
+from afa.datasets.wsss_dataset import read_split
 from afa.files.label_png import read_label_png
+from afa.files.whole_file import write_json
 
 REPO = Path(__file__).resolve().parents[3]
 MINI = REPO.parent / "shared" / "data" / "coco14-mini"
@@ -320,3 +329,57 @@ def test_workers_draw_the_same(coco, monkeypatch):
     monkeypatch.setattr(coco14, "_MIN_FOR_WORKERS", 0)
     prepare_coco14(coco, workers=2)
     check(coco, coco)
+
+
+def test_what_was_written_is_read(tmp_path):
+    assert read_split_settings(tmp_path) == {}
+    record = {"train": split_settings("abc", "class"), "val": split_settings("def", "ignore")}
+    write_json(tmp_path / SETTINGS_FILE, {"dataset": "COCO14", "splits": record})
+    assert read_split_settings(tmp_path) == record
+    assert [path.name for path in tmp_path.iterdir()] == [SETTINGS_FILE]
+
+
+def test_annotations_and_crowds_decide():
+    same = split_settings("abc", "class")
+    assert same == split_settings("abc", "class")
+    assert same not in (split_settings("abd", "class"), split_settings("abc", "ignore"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"splits": 1}', '{"splits": {"val": 1}}', "\0"])
+def test_another_file_of_that_name_is_told(tmp_path, text):
+    (tmp_path / SETTINGS_FILE).write_text(text)
+    with pytest.raises(ValueError, match=r"coco14.json' is not the record .* add --overwrite"):
+        read_split_settings(tmp_path)
+
+
+def test_figures_of_a_split():
+    report = SplitReport(10, 8, 30, 2, num_made=5, images_per_class=Counter(cat=8, dog=4))
+    assert report.text("val") == (
+        "val: 8 images with objects (2 without are left out), 30 annotations (2 crowd regions), "
+        "1.50 classes per image; 5 label maps drawn, 3 were there already."
+    )
+
+
+@pytest.mark.parametrize(
+    ("split", "images", "kept", "other"),
+    [
+        ("train", 82783, 82081, ""),
+        ("val", 40504, 40137, ""),
+        ("train", 82783, 82080, "82,081 images with objects, this file has 82,080"),
+        ("val", 40504, 40138, "40,137 images with objects, this file has 40,138"),
+        ("train", 40504, 40000, ""),  # a sample: nothing to compare with
+    ],
+)
+def test_the_whole_set_is_compared_with_the_literature(split, images, kept, other):
+    lines = SplitReport(images, kept, 1, 0).text(split).splitlines()
+    assert len(lines) == (2 if other else 1) and other in lines[-1]
+
+
+def test_table_of_two_splits():
+    train = SplitReport(3, 3, 9, 0, 0, Counter(cat=1200), Counter(cat=5000, dog=1))
+    val = SplitReport(3, 3, 9, 0, 0, Counter(dog=2), Counter(dog=3))
+    assert class_table({"train": train, "val": val}, ["cat", "dog"]).splitlines() == [
+        "class   train images  train regions  val images  val regions",
+        " 1 cat         1,200          5,000           0            0",
+        " 2 dog             0              1           2            3",
+    ]

@@ -12,7 +12,7 @@ from toy_run import losses
 
 import afa.datasets
 import afa.evaluation  # noqa: F401  registers the metrics, as the line above the data sets
-from afa.datasets.shapes_writer import write_shapes
+from afa.datasets.shapes import write_shapes
 from afa.engine.hooks import WSSSVisualizationHook
 from afa.engine.hooks import wsss_visualization_hook as module
 from afa.engine.runner import build_runner

@@ -1,15 +1,15 @@
 import pytest
 
-from afa.utils.problems import Problems, refuse
+from afa.datasets.faults import Faults, raise_fault
 
 
 def test_refuse_raises_the_sentence():
     with pytest.raises(ValueError, match=r"^All wrong\.$"):
-        refuse("kind", "All wrong.", ["a", "b"])
+        raise_fault("kind", "All wrong.", ["a", "b"])
 
 
 def test_faults_are_gathered_by_kind_in_one_line_each():
-    problems = Problems()
+    problems = Faults()
     assert problems.count == 0
     problems("colour", "too\n  red")
     problems("missing", "2 are missing, the first is a", ["a", "b"])
@@ -26,7 +26,7 @@ def test_faults_are_gathered_by_kind_in_one_line_each():
 
 
 def test_long_lists_are_cut_and_counted():
-    problems = Problems()
+    problems = Faults()
     for number in range(1203):
         problems("missing", str(number))
     assert problems.lines(limit=2) == ["missing: 0", "missing: 1", "missing: ... and 1,201 more"]

@@ -1,4 +1,4 @@
-"""What is wrong with data: raised at once, or gathered to be told together."""
+"""Faults of data: raised at once, or gathered to be told together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class Report(Protocol):
+class ReportFault(Protocol):
     """What a reading function calls when it meets a fault; it goes on where this returns."""
 
     def __call__(self, kind: str, sentence: str, files: Sequence[str] = ()) -> None:
@@ -19,8 +19,8 @@ class Report(Protocol):
         """
 
 
-def refuse(kind: str, sentence: str, files: Sequence[str] = ()) -> None:
-    """Raise the fault: the report of everything that wants to work with the data.
+def raise_fault(kind: str, sentence: str, files: Sequence[str] = ()) -> None:
+    """Raise the fault: what everything does that wants to work with the data.
 
     Raises:
         ValueError: Always.
@@ -28,8 +28,8 @@ def refuse(kind: str, sentence: str, files: Sequence[str] = ()) -> None:
     raise ValueError(sentence)
 
 
-class Problems:
-    """Gather faults by kind, each once; see :class:`Report`."""
+class Faults:
+    """Gather faults by kind, each once; called as :class:`ReportFault` says."""
 
     def __init__(self) -> None:
         self._found: dict[str, dict[str, None]] = {}
