@@ -23,3 +23,23 @@ stages = [
     dict(_base_.test, config=_segmentation),
     dict(_base_.test_tta_crf, config=_segmentation),
 ]
+# The same with another number of sub-categories of a class.
+_with_num_sub = {
+    f"k{number}": [
+        dict(
+            stage,
+            args=["--split", "train", "--num-sub", str(number), "--seed", "0"]
+            if stage["tool"] == "sub_categories.py"
+            else stage.get("args", []),
+            options={
+                **stage.get("options", {}),
+                "model.sub_head.num_sub": number,
+                "train_dataloader.dataset.num_sub": number,
+            }
+            if stage["config"] == _classifier
+            else stage.get("options", {}),
+        )
+        for stage in stages
+    ]
+    for number in (5, 20)
+}
