@@ -55,9 +55,8 @@ def main() -> None:
     check_environment()
 
     from afa.engine.checkpoints.carried_config import find_config
-    from afa.engine.evaluation_options import EvaluationOptions
-    from afa.engine.evaluation_report import write_report
     from afa.engine.runner import build_runner
+    from afa.engine.test_options import EvaluationOptions, write_report
     from afa.files.whole_file import write_json
 
     names = EvaluationOptions.__dataclass_fields__

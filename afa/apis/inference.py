@@ -27,8 +27,9 @@ from torch import nn
 from afa.engine.checkpoints.fit import check_checkpoint, dataset_meta
 from afa.engine.checkpoints.read import register_checkpoint_loaders
 from afa.engine.config import load_config
-from afa.engine.config.check import check_config, stage_datasets
+from afa.engine.config.check import check_config
 from afa.engine.config.components import find_component, nearest
+from afa.engine.config.files import stage_datasets
 from afa.files.crf import LABEL_THR, MAX_SIDE, crf_of_logits, crf_photo
 from afa.files.label_png import bit_palette
 from afa.files.photo import read_photo, write_picture

@@ -6,38 +6,41 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
 from mmengine import dist
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import MODEL_WRAPPERS  # its runner looks in no other registry
+from torch import nn
 
-_NEEDED = {
-    "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
-    "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST"),
-    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+# Launcher -> its names of rank, number of processes and local rank, and who starts it.
+_LAUNCHERS = {
+    "pytorch": (("RANK", "WORLD_SIZE", "LOCAL_RANK"), "torchrun (tools/dist_train.sh)"),
+    "slurm": (("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST"), "srun"),
+    "mpi": (
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+        "mpirun",
+    ),
 }
-_STARTER = {"pytorch": "torchrun (tools/dist_train.sh)", "slurm": "srun", "mpi": "mpirun"}
 
 
 def _set_rank_variables(launcher: str) -> None:
     """Translate the launcher's variables to those of torch.distributed."""
-    missing = [name for name in _NEEDED[launcher] if name not in os.environ]
-    if missing:
+    env, (needed, starter) = os.environ, _LAUNCHERS[launcher]
+    if missing := [name for name in needed if name not in env]:
         raise ValueError(
             f"--launcher {launcher} needs the environment variables {', '.join(missing)}: start "
-            f"the tool with {_STARTER[launcher]}, or use --launcher none."
+            f"the tool with {starter}, or use --launcher none."
         )
-    env = os.environ
+    env["RANK"], env["WORLD_SIZE"] = env[needed[0]], env[needed[1]]
     if launcher == "slurm":
-        env["RANK"], env["WORLD_SIZE"] = env["SLURM_PROCID"], env["SLURM_NTASKS"]
         env["LOCAL_RANK"] = env.get("SLURM_LOCALID", "0")
         if "MASTER_ADDR" not in env:
-            hosts = subprocess.check_output(
-                ["scontrol", "show", "hostnames", env["SLURM_NODELIST"]], text=True
-            )
-            env["MASTER_ADDR"] = hosts.split()[0]
+            command = ["scontrol", "show", "hostnames", env["SLURM_NODELIST"]]
+            env["MASTER_ADDR"] = subprocess.check_output(command, text=True).split()[0]
     elif launcher == "mpi":
-        env["RANK"], env["WORLD_SIZE"] = env["OMPI_COMM_WORLD_RANK"], env["OMPI_COMM_WORLD_SIZE"]
         env["LOCAL_RANK"] = env["OMPI_COMM_WORLD_LOCAL_RANK"]
         env.setdefault("MASTER_ADDR", "127.0.0.1")
     env.setdefault("MASTER_PORT", "29500")
@@ -59,8 +62,9 @@ def init_dist(launcher: str, timeout: int = 1800) -> None:
     """
     if launcher == "none" or torch_dist.is_initialized():
         return
-    if launcher not in _NEEDED:
-        raise ValueError(f"launcher must be one of none, {', '.join(_NEEDED)}, got '{launcher}'.")
+    if launcher not in _LAUNCHERS:
+        names = ", ".join(_LAUNCHERS)
+        raise ValueError(f"launcher must be one of none, {names}, got '{launcher}'.")
     _set_rank_variables(launcher)
     use_cuda, device = torch.cuda.is_available(), None
     if use_cuda:
@@ -89,6 +93,46 @@ def init_dist(launcher: str, timeout: int = 1800) -> None:
             "MASTER_PORT, and that all processes have been started"
         )
         raise ValueError(f"Port {port} of {address} {reason}.") from error
+
+
+@MODEL_WRAPPERS.register_module()
+class AFADistributedDataParallel(MMDistributedDataParallel):
+    """Average gradients over the processes, with nccl on GPUs or gloo on CPU.
+
+    Args:
+        module: The model, already on its device.
+        device_ids: The GPU of this process. mmengine's runner gives it always; it is dropped
+            when the model is on CPU, where torch refuses it.
+        find_unused_parameters: Whether to look for parameters without gradient. True, because
+            the phases of a weakly supervised recipe leave whole heads unused.
+        broadcast_buffers: Whether rank 0 sends its buffers to the others before each forward.
+        **kwargs: Further arguments of mmengine's wrapper and torch's DistributedDataParallel.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        device_ids: list[int] | None = None,
+        find_unused_parameters: bool = True,
+        broadcast_buffers: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if next(module.parameters()).device.type != "cuda":
+            device_ids = None
+        super().__init__(
+            module,
+            device_ids=device_ids,
+            find_unused_parameters=find_unused_parameters,
+            broadcast_buffers=broadcast_buffers,
+            **kwargs,
+        )
+
+
+def unwrapped(model: Any) -> Any:
+    """Return the network itself, without its wrappers (several processes, test at scales)."""
+    while hasattr(model, "module"):
+        model = model.module
+    return model
 
 
 # What gloo, nccl and torch's store say when the other end of a connection has gone.

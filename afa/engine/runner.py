@@ -1,4 +1,4 @@
-"""Build mmengine's runner, with what our tools need around it."""
+"""Build the runner of a training, a validation or a test; the file reads downwards."""
 
 import copy
 import itertools
@@ -18,17 +18,92 @@ from afa.engine.checkpoints.read import register_checkpoint_loaders
 from afa.engine.checkpoints.resume import check_resumable, resume_from_newest
 from afa.engine.compile_parts import compile_parts
 from afa.engine.config.check import check_config, check_shape
-from afa.engine.config.classes import dataset_classes
-from afa.engine.config.files import stage_datasets
-from afa.engine.dist import init_dist
-from afa.engine.evaluation_options import EvaluationOptions
-from afa.engine.evaluation_setup import apply_options
+from afa.engine.config.components import nested_dicts
+from afa.engine.config.files import classes_of_stage
+from afa.engine.dist import init_dist, unwrapped
 from afa.engine.hooks import NonFiniteHook, PendingValidationHook, ReleaseWorkersHook
+from afa.engine.test_options import EvaluationOptions, apply_options
 from afa.utils.environment import check_environment
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
 _count = itertools.count()
-_AMP_KEYS = ("loss_scale", "dtype", "use_fsdp")
+
+
+def build_runner(
+    cfg: Config,
+    stage: str = "train",
+    amp: bool = False,
+    resume: str | None = None,
+    options: EvaluationOptions | None = None,
+) -> "AFARunner":
+    """Check a config and build its runner.
+
+    Args:
+        cfg: The config; it is not changed. `launcher` in it says how processes are started.
+        stage: 'train', 'val' or 'test'.
+        amp: Whether to train in bfloat16.
+        resume: Checkpoint to go on from, or 'auto' for the newest good one in the work dir, or
+            None to do as the config says.
+        options: What a test does beside running the network once.
+
+    Returns:
+        The runner, with the checkpoint (if any) found to fit.
+
+    Raises:
+        ConfigError: If the config cannot run.
+        CheckpointError: If the checkpoint does not fit.
+        ValueError: If an argument is wrong.
+    """
+    if stage not in _STAGES:
+        raise ValueError(f"stage must be one of {', '.join(_STAGES)}, got '{stage}'.")
+    check_environment()
+    cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(cfg)
+    _import_components(cfg)
+    check_shape(cfg, _STAGES[stage])
+    _use_own_parts(cfg)
+    if amp:
+        _use_amp(cfg)
+    if options is not None:
+        apply_options(cfg, options)
+    resume = _set_resume(cfg, resume) if stage == "train" else None
+    check_config(cfg, _STAGES[stage])
+    _prepare_machine(cfg)
+    _prepare_processes(cfg)
+    _name_experiment(cfg)
+    compile_options = cfg.pop("compile", None)  # mmengine would compile all of train_step
+    runner = AFARunner.from_cfg(cfg)
+    if stage == "train" and (names := compile_parts(unwrapped(runner.model), compile_options)):
+        runner.logger.info(f"torch.compile: {', '.join(names)}; the first iterations take minutes.")
+    runner.check_checkpoint(stage, resume)
+    return runner
+
+
+def _import_components(cfg: Config) -> None:
+    """Register what the config names."""
+    if cfg.get("custom_imports"):
+        import_modules_from_strings(**cfg.custom_imports)
+    register_checkpoint_loaders()
+    cfg.setdefault("default_scope", "mmseg")
+    init_default_scope(cfg.default_scope or "mmseg")
+
+
+def _use_own_parts(cfg: Config) -> None:
+    """Put our log lines and checkpoints in the place of mmengine's, and evaluate no image twice.
+
+    mmengine's sampler repeats images until every process has as many; its metrics cut the list of
+    results, ours have none.
+    """
+    cfg.setdefault("work_dir", "work_dirs/run")
+    cfg.setdefault("log_processor", {"type": "AFALogProcessor", "by_epoch": False})
+    hooks = dict(cfg.get("default_hooks") or {})
+    saving = hooks.get("checkpoint", {})
+    if saving is not None and saving.get("type", "CheckpointHook") == "CheckpointHook":
+        hooks["checkpoint"] = {**saving, "type": "AFACheckpointHook"}
+    cfg.default_hooks = hooks
+    for key in ("val_dataloader", "test_dataloader"):
+        sampler = (cfg.get(key) or {}).get("sampler")
+        if sampler and sampler.get("type") in ("DefaultSampler", DefaultSampler):
+            sampler["round_up"] = False
 
 
 def _use_amp(cfg: Config) -> None:
@@ -37,7 +112,7 @@ def _use_amp(cfg: Config) -> None:
     kind = (wrapper or {}).get("type", "OptimWrapper")
     if wrapper is None or kind not in ("OptimWrapper", "AmpOptimWrapper", "BF16OptimWrapper"):
         raise ValueError(f"--amp replaces an OptimWrapper, but optim_wrapper is a {kind}.")
-    for key in _AMP_KEYS:
+    for key in ("loss_scale", "dtype", "use_fsdp"):
         wrapper.pop(key, None)
     wrapper["type"] = "BF16OptimWrapper"
 
@@ -52,21 +127,48 @@ def _set_resume(cfg: Config, resume: str | None) -> str | None:
     if resume is None:
         return None
     cfg.resume = resume != "auto"  # the newest good one is chosen when the model is there
-    if not cfg.resume:
-        return resume
-    if not osp.isfile(resume):
-        raise FileNotFoundError(f"There is no checkpoint '{resume}' to resume from.")
-    cfg.load_from = resume
+    if cfg.resume:
+        if not osp.isfile(resume):
+            raise FileNotFoundError(f"There is no checkpoint '{resume}' to resume from.")
+        cfg.load_from = resume
     return resume
 
 
-def _replace_sync_bn(node: Any) -> None:
-    """Replace norm layers of type SyncBN, which run on GPUs alone, by BN."""
-    for value in node.values() if isinstance(node, dict) else node:
-        if isinstance(value, (dict, list, tuple)):
-            _replace_sync_bn(value)
-    if isinstance(node, dict) and node.get("type") == "SyncBN":
-        node["type"] = "BN"
+def _prepare_machine(cfg: Config) -> None:
+    """Choose the precision of GPUs (TF32 unless told, repeatable where asked), and pin batches.
+
+    cuBLAS is deterministic only with a workspace of fixed size, which it reads at its start.
+    """
+    if (cfg.get("randomness") or {}).get("deterministic"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    tf32 = (cfg.get("env_cfg") or {}).get("tf32", True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = bool(tf32)
+    for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        if torch.cuda.is_available() and cfg.get(key):  # they are copied while the GPU computes
+            cfg[key].setdefault("pin_memory", True)
+
+
+def _prepare_processes(cfg: Config) -> None:
+    """Start the process group and set what several processes need."""
+    os.environ.setdefault("LOCAL_RANK", "0")
+    cfg.launcher = cfg.get("launcher") or "none"
+    dist_cfg = cfg.get("env_cfg", {}).get("dist_cfg") or {}
+    init_dist(cfg.launcher, timeout=dist_cfg.get("timeout", 1800))
+    if not torch.cuda.is_available():  # SyncBN runs on GPUs alone
+        cfg.pop("sync_bn", None)
+        for _, node in nested_dicts(cfg.model):
+            if node.get("type") == "SyncBN":
+                node["type"] = "BN"
+    if cfg.launcher == "none":
+        return
+    if cfg.get("model_wrapper_cfg") is None:
+        cfg.model_wrapper_cfg = {}
+    wrapper = cfg.model_wrapper_cfg
+    if wrapper.get("type", "MMDistributedDataParallel") == "MMDistributedDataParallel":
+        wrapper["type"] = "AFADistributedDataParallel"
+    # mmengine ignores the top-level key as soon as there is a model_wrapper_cfg.
+    if "find_unused_parameters" in cfg:
+        wrapper.setdefault("find_unused_parameters", cfg.find_unused_parameters)
 
 
 def _name_experiment(cfg: Config) -> None:
@@ -81,156 +183,45 @@ def _name_experiment(cfg: Config) -> None:
     cfg.experiment_name = f"{name}-{number}" if number else name
 
 
-def _prepare_processes(cfg: Config) -> None:
-    """Start the process group and set what several processes need."""
-    launcher = cfg.get("launcher") or "none"
-    cfg.launcher = launcher
-    dist_cfg = cfg.get("env_cfg", {}).get("dist_cfg") or {}
-    init_dist(launcher, timeout=dist_cfg.get("timeout", 1800))
-    if not torch.cuda.is_available():
-        cfg.pop("sync_bn", None)
-        _replace_sync_bn(cfg.model)
-    if launcher == "none":
-        return
-    if cfg.get("model_wrapper_cfg") is None:
-        cfg.model_wrapper_cfg = {}
-    wrapper = cfg.model_wrapper_cfg
-    if wrapper.get("type", "MMDistributedDataParallel") == "MMDistributedDataParallel":
-        wrapper["type"] = "AFADistributedDataParallel"
-    # mmengine ignores the top-level key as soon as there is a model_wrapper_cfg.
-    if "find_unused_parameters" in cfg:
-        wrapper.setdefault("find_unused_parameters", cfg.find_unused_parameters)
+class AFARunner(Runner):
+    """mmengine's runner, with the hooks that every run needs and a check of its checkpoint."""
 
+    def build_model(self, model: Any) -> Any:
+        """Build the model; its batches go to a GPU while that computes."""
+        built = super().build_model(model)
+        if torch.cuda.is_available():  # mmseg's preprocessors do not hand this option on
+            unwrapped(built).data_preprocessor._non_blocking = True
+        return built
 
-def _use_own_hooks(cfg: Config) -> None:
-    """Put our checkpoint hook in the place of mmengine's, and take it where none is named."""
-    hooks = dict(cfg.get("default_hooks") or {})
-    own = hooks.get("checkpoint", {})
-    if own is not None and own.get("type", "CheckpointHook") == "CheckpointHook":
-        hooks["checkpoint"] = {**own, "type": "AFACheckpointHook"}
-    cfg.default_hooks = hooks
+    def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
+        """Register the hooks of the config, and ours where it does not name them."""
+        super().register_hooks(default_hooks, custom_hooks)
+        for hook in (ReleaseWorkersHook, PendingValidationHook, NonFiniteHook):
+            if not any(isinstance(own, hook) for own in self.hooks):
+                self.register_hook(hook())
 
+    def check_checkpoint(self, stage: str, resume: str | None) -> None:
+        """Check the weights that a run begins with, and choose those that it goes on from.
 
-def _count_once(cfg: Config) -> None:
-    """Let no process evaluate an image that another one evaluates too.
+        Args:
+            stage: 'train', 'val' or 'test'.
+            resume: Checkpoint that a training goes on from, 'auto' for the newest good one, or
+                None.
 
-    mmengine's sampler repeats images until every process has as many; its metrics cut the list of
-    results, ours have none.
-    """
-    for key in ("val_dataloader", "test_dataloader"):
-        sampler = (cfg.get(key) or {}).get("sampler")
-        if sampler and sampler.get("type") in ("DefaultSampler", DefaultSampler):
-            sampler["round_up"] = False
-
-
-def _set_precision(cfg: Config) -> None:
-    """Let GPUs multiply in TF32 unless env_cfg.tf32 says no, and repeat a run where that is asked.
-
-    cuBLAS is deterministic only with a workspace of fixed size, which it reads at its start.
-    """
-    if (cfg.get("randomness") or {}).get("deterministic"):
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    tf32 = (cfg.get("env_cfg") or {}).get("tf32", True)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = bool(tf32)
-
-
-def _pin_memory(cfg: Config) -> None:
-    """Let batches be copied to a GPU while it computes, where the config says nothing else."""
-    for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        if torch.cuda.is_available() and cfg.get(key):
-            cfg[key].setdefault("pin_memory", True)
-
-
-def build_runner(
-    cfg: Config,
-    stage: str = "train",
-    amp: bool = False,
-    resume: str | None = None,
-    options: EvaluationOptions | None = None,
-) -> Runner:
-    """Check a config and build its runner.
-
-    Args:
-        cfg: The config; it is not changed. `launcher` in it says how processes are started.
-        stage: 'train', 'val' or 'test'.
-        amp: Whether to train in bfloat16.
-        resume: Checkpoint to go on from, or 'auto' for the newest good one in the work dir, or
-            None to do as the config says.
-        options: What a test does beside running the network once.
-
-    Returns:
-        mmengine's runner, with the checkpoint (if any) found to fit.
-
-    Raises:
-        ConfigError: If the config cannot run.
-        CheckpointError: If the checkpoint does not fit.
-        ValueError: If an argument is wrong.
-    """
-    if stage not in _STAGES:
-        raise ValueError(f"stage must be one of {', '.join(_STAGES)}, got '{stage}'.")
-    check_environment()
-    cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(cfg)
-    if cfg.get("custom_imports"):
-        import_modules_from_strings(**cfg.custom_imports)
-    register_checkpoint_loaders()
-    init_default_scope(cfg.get("default_scope") or "mmseg")
-    cfg.setdefault("default_scope", "mmseg")
-    check_shape(cfg, _STAGES[stage])
-    cfg.setdefault("work_dir", "work_dirs/run")
-    cfg.setdefault("log_processor", {"type": "AFALogProcessor", "by_epoch": False})
-    if amp:
-        _use_amp(cfg)
-    if options is not None:
-        apply_options(cfg, options)
-    _count_once(cfg)
-    _use_own_hooks(cfg)
-    if stage == "train":
-        resume = _set_resume(cfg, resume)
-    check_config(cfg, _STAGES[stage])
-    os.environ.setdefault("LOCAL_RANK", "0")
-    _set_precision(cfg)
-    _prepare_processes(cfg)
-    _name_experiment(cfg)
-    compile_options = cfg.pop("compile", None)  # mmengine would compile all of train_step
-    _pin_memory(cfg)
-    runner = Runner.from_cfg(cfg)
-    runner.register_hook(ReleaseWorkersHook())
-    model = getattr(runner.model, "module", runner.model)
-    if torch.cuda.is_available():  # mmseg's preprocessors do not hand this option on
-        model.data_preprocessor._non_blocking = True
-    if stage != "train":
-        if cfg.get("load_from"):
-            _check_fit(runner, cfg, stage)
-        return runner
-    if names := compile_parts(model, compile_options):
-        runner.logger.info(f"torch.compile: {', '.join(names)}; the first iterations take minutes.")
-    for hook in (PendingValidationHook, NonFiniteHook):
-        if not any(isinstance(own, hook) for own in runner.hooks):
-            runner.register_hook(hook())
-    if cfg.get("load_from") and resume in (None, "auto"):
-        _check_start(runner, cfg)
-    if resume == "auto":
-        resume_from_newest(runner, _classes(cfg, stage))
-    elif resume is not None:
-        check_resumable(runner, resume, _classes(cfg, stage))
-    return runner
-
-
-def _classes(cfg: Config, stage: str) -> list[str] | None:
-    found = (dataset_classes(dataset) for _, dataset in stage_datasets(cfg, (stage,)))
-    return next((classes for classes in found if classes), None)
-
-
-def _check_start(runner: Runner, cfg: Config) -> None:
-    """Check that a training can begin with the weights of its load_from."""
-    checkpoint = CheckpointLoader.load_checkpoint(cfg.load_from, "cpu", logger="silent")
-    check_start(getattr(runner.model, "module", runner.model), checkpoint, cfg.load_from)
-
-
-def _check_fit(runner: Runner, cfg: Config, stage: str) -> None:
-    """Check the checkpoint of a runner against its model and its data set."""
-    checkpoint = CheckpointLoader.load_checkpoint(cfg.load_from, "cpu", logger="silent")
-    model = runner.model
-    while hasattr(model, "module"):  # DDP and TTA wrappers
-        model = model.module
-    check_checkpoint(model, checkpoint, cfg.load_from, _classes(cfg, stage))
+        Raises:
+            CheckpointError: If they do not fit.
+        """
+        path, model = self.cfg.get("load_from"), unwrapped(self.model)
+        if not path and resume is None:
+            return
+        classes = classes_of_stage(self.cfg, stage)
+        if path and resume in (None, "auto"):
+            checkpoint = CheckpointLoader.load_checkpoint(path, "cpu", logger="silent")
+            if stage == "train":
+                check_start(model, checkpoint, path)
+            else:
+                check_checkpoint(model, checkpoint, path, classes)
+        if resume == "auto":
+            resume_from_newest(self, classes)
+        elif resume is not None:
+            check_resumable(self, resume, classes)

@@ -16,6 +16,7 @@ from mmseg.structures import SegDataSample
 
 from afa.engine.checkpoints.carried_config import checked_config, plain_config
 from afa.engine.checkpoints.fit import check_checkpoint
+from afa.engine.dist import unwrapped
 from afa.utils.checkpoint import load_state, save_state
 
 _ELEMENT = "data element"
@@ -28,19 +29,16 @@ def write_step_dump(
     """Write a step that is being made; the weights must be those before its update.
 
     Args:
-        path: The file.
+        path: The file; it is returned.
         runner: The runner of the training.
         batch: The batch as the loader gave it.
         states: The states of the random generators at the start of the step.
         losses: What the step has computed.
 
-    Returns:
-        The file.
-
     Raises:
         OSError: If it cannot be written.
     """
-    model = getattr(runner.model, "module", runner.model)
+    model = unwrapped(runner.model)
     dump = dict(
         kind="afa step",
         iteration=runner.iter,
@@ -54,6 +52,37 @@ def write_step_dump(
     )
     save_state(dump, path)
     return path
+
+
+def random_states() -> dict[str, Any]:
+    """Return the states of the random generators as plain data and tensors."""
+    kind, keys, *rest = np.random.get_state()
+    states: dict[str, Any] = dict(
+        python=random.getstate(),
+        numpy=(kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
+        torch=torch.get_rng_state(),
+    )
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def loss_numbers(losses: Mapping[str, Any]) -> dict[str, float]:
+    """Return each loss as mmengine sums it."""
+    values = {}
+    for name, value in losses.items():
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        values[name] = float(sum(part.detach().mean() for part in parts))
+    return values
 
 
 def image_names(batch: Any) -> list[str]:
@@ -84,15 +113,17 @@ def _pack(value: Any) -> Any:
 
 
 def _unpack(value: Any) -> Any:
-    if isinstance(value, dict) and _ELEMENT in value:
-        kinds = {kind.__name__: kind for kind in (SegDataSample, *BaseDataElement.__subclasses__())}
-        element = kinds[value[_ELEMENT]]()
-        element.set_metainfo({name: _tuples(_unpack(item)) for name, item in value["meta"].items()})
-        element.set_data({name: _unpack(item) for name, item in value["fields"].items()})
-        return element
-    if isinstance(value, dict):
+    if isinstance(value, list):
+        return [_unpack(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if _ELEMENT not in value:
         return {name: _unpack(item) for name, item in value.items()}
-    return [_unpack(item) for item in value] if isinstance(value, list) else value
+    kinds = {kind.__name__: kind for kind in (SegDataSample, *BaseDataElement.__subclasses__())}
+    element = kinds[value[_ELEMENT]]()
+    element.set_metainfo({name: _tuples(item) for name, item in _unpack(value["meta"]).items()})
+    element.set_data(_unpack(value["fields"]))
+    return element
 
 
 def _tuples(value: Any) -> Any:
@@ -139,28 +170,12 @@ def replay_step(path: str | Path, config: Config | None = None) -> dict[str, Any
         _set_random_states(dump["random"])
         data = model.data_preprocessor(batch, True)
         losses = model._run_forward(data, mode="loss")
-    replayed = {
-        name: float(sum(v.detach().mean() for v in (part if isinstance(part, list) else [part])))
-        for name, part in losses.items()
-    }
     known = {key: dump[key] for key in ("iteration", "process", "losses")}
-    return dict(**known, images=image_names(batch), replayed=replayed)
+    return dict(**known, images=image_names(batch), replayed=loss_numbers(losses))
 
 
 def _config(data: dict[str, Any], origin: str) -> Config:
     cfg = Config(checked_config(data, origin))
-    wrapper = data.get("optim_wrapper") or {}
-    kind = wrapper.get("type", "OptimWrapper")
-    cfg.optim_wrapper = dict(
-        type="BF16OptimWrapper" if kind == "BF16OptimWrapper" else "OptimWrapper"
-    )
+    is_bf16 = (data.get("optim_wrapper") or {}).get("type") == "BF16OptimWrapper"
+    cfg.optim_wrapper = dict(type="BF16OptimWrapper" if is_bf16 else "OptimWrapper")
     return cfg
-
-
-def _set_random_states(states: dict[str, Any]) -> None:
-    random.setstate(states["python"])
-    kind, keys, *rest = states["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(states["torch"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])

@@ -3,8 +3,10 @@ import socket
 import pytest
 import torch
 import torch.distributed as torch_dist
+from mmengine import dist as mmengine_dist
 
 from afa.engine import dist
+from afa.engine.dist import LostProcessError, saying_what_was_lost
 
 
 @pytest.fixture
@@ -87,3 +89,23 @@ def test_processes_that_cannot_meet(monkeypatch):
     monkeypatch.setattr(dist.torch_dist, "init_process_group", unreachable)
     with pytest.raises(ValueError, match=r"cannot be reached \(The client socket has timed out\)"):
         dist.init_dist("pytorch")
+
+
+GLOO = "[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4831"
+
+
+def test_a_broken_connection_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(mmengine_dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(mmengine_dist, "get_rank", lambda: 1)
+    text = "Process 1 ends because another process"
+    with pytest.raises(LostProcessError, match=text), saying_what_was_lost():
+        raise RuntimeError(GLOO)
+    assert LostProcessError.exit_status == 1
+
+
+def test_other_errors_and_single_processes_keep_theirs(monkeypatch):
+    with pytest.raises(RuntimeError, match="gloo"), saying_what_was_lost():
+        raise RuntimeError(GLOO)
+    monkeypatch.setattr(mmengine_dist, "get_world_size", lambda: 2)
+    with pytest.raises(RuntimeError, match="shape mismatch"), saying_what_was_lost():
+        raise RuntimeError("shape mismatch")

@@ -11,8 +11,8 @@ import torch.multiprocessing as mp
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
 from afa.engine.dist import init_dist
-from afa.engine.evaluation_options import EvaluationOptions
 from afa.engine.runner import build_runner
+from afa.engine.test_options import EvaluationOptions
 
 PROCESSES = 2
 # Images, stage, options: more processes than images, and a number they do not divide.

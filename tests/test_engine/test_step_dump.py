@@ -7,8 +7,14 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from toy_afa import PHASES, afa_cfg, make_samples
 
-from afa.engine.hooks.non_finite_hook import random_states
-from afa.engine.step_dump import _pack, _unpack, image_names, replay_step, write_step_dump
+from afa.engine.step_dump import (
+    _pack,
+    _unpack,
+    image_names,
+    random_states,
+    replay_step,
+    write_step_dump,
+)
 from afa.models.segmentors import AFA
 from afa.utils.checkpoint import load_state
 

@@ -92,7 +92,7 @@ def step_of_processes(options: BenchmarkOptions, number: int) -> float:
 
 def _work(rank: int, number: int, options: BenchmarkOptions, threads: int, folder: str) -> None:
     """Be one of the processes."""
-    from afa.engine.model_wrappers import AFADistributedDataParallel
+    from afa.engine.dist import AFADistributedDataParallel
 
     torch.set_num_threads(threads)
     on_gpu = options.device.startswith("cuda")

@@ -146,7 +146,7 @@ def _run(
     work: Path, config: Path, tta: bool, crf_workers: int | None, interval: float
 ) -> dict[str, Any]:
     """Run tools/test.py once and tell what it took."""
-    from afa.engine.evaluation_report import REPORT
+    from afa.engine.test_options import REPORT
     from process_memory import growth, run_measured
 
     options = ["--tta"] if tta else []

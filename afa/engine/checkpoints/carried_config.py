@@ -8,13 +8,18 @@ have registered.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import mmseg.registry
 from mmengine.config import Config
 from mmengine.registry import Registry, root
 from mmengine.utils import import_modules_from_strings
+
+from afa.engine.config.components import nested_dicts
+from afa.engine.config.load import load_config, merge_options
+from afa.utils.checkpoint import load_state
 
 _PACKAGES = ("afa", "mmseg")
 _SCOPES = (None, "mmengine", "mmseg")
@@ -35,9 +40,6 @@ class UnsafeConfigError(ValueError):
 
 def plain_config(cfg: Mapping[str, Any]) -> dict[str, Any] | None:
     """Turn a config into plain data, to be saved in a checkpoint.
-
-    Args:
-        cfg: The config.
 
     Returns:
         Dicts, lists, tuples, texts, numbers, True, False and None; or None for a config that holds
@@ -66,11 +68,7 @@ def _plain(value: Any) -> Any:
 def read_config(path: str | Path) -> Config:
     """Read the config that a checkpoint carries, reduced to what test and prediction read.
 
-    Args:
-        path: The checkpoint.
-
-    Returns:
-        The config; its modules have been imported.
+    The modules that it names have been imported.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -78,8 +76,6 @@ def read_config(path: str | Path) -> Config:
             none of our parts.
         ValueError: If the file cannot be read safely.
     """
-    from afa.utils.checkpoint import load_state
-
     checkpoint = load_state(path)
     meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
     data = meta.get("plain_config") if isinstance(meta, dict) else None
@@ -94,12 +90,7 @@ def read_config(path: str | Path) -> Config:
 def checked_config(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """Check a config that came as data, and leave out what only a training reads.
 
-    Args:
-        data: The config.
-        origin: Where it came from, for messages.
-
-    Returns:
-        The config; its modules have been imported.
+    The modules that it names have been imported. Messages say its origin.
 
     Raises:
         UnsafeConfigError: If it holds more than plain data, or names other modules, scopes or
@@ -113,22 +104,32 @@ def checked_config(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
         ) from error
     _import_parts(kept.pop("custom_imports", None), origin)
     names = _registered()
-    for path, key, value in _entries(kept):
-        where = f"The config in '{origin}' has {path}"
-        if not _KEY.fullmatch(key):
-            raise UnsafeConfigError(f"{where}, no name of an entry: {_WHAT_TO_DO}.")
-        if key == "type" and not (isinstance(value, str) and value in names):
-            raise UnsafeConfigError(
-                f"{where} = {value!r}, which is no part of afa or mmsegmentation and is not looked "
-                f"for elsewhere: {_WHAT_TO_DO}."
-            )
-        if key == "decode_backend" and value == "pickle":  # of mmseg's biomedical images
-            raise UnsafeConfigError(
-                f"{where} = 'pickle', which would run code of the images: {_WHAT_TO_DO}."
-            )
-        if key in ("_scope_", "default_scope") and value not in _SCOPES:
-            raise UnsafeConfigError(f"{where} = {value!r}, another package: {_WHAT_TO_DO}.")
-    return _without_folders(kept)
+    for path, node in nested_dicts(kept):
+        for key, value in node.items():
+            if fault := _fault(key, value, names):
+                place = f"{path}.{key}" if path else key
+                raise UnsafeConfigError(
+                    f"The config in '{origin}' has {place}{fault}: {_WHAT_TO_DO}."
+                )
+        for key in _FOLDERS & set(node):
+            del node[key]
+    return kept
+
+
+def _fault(key: str, value: Any, names: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with an entry of a config that came as data."""
+    if not _KEY.fullmatch(key):
+        return ", no name of an entry"
+    if key == "type" and not (isinstance(value, str) and value in names):
+        return (
+            f" = {value!r}, which is no part of afa or mmsegmentation and is not looked for "
+            "elsewhere"
+        )
+    if key == "decode_backend" and value == "pickle":  # of mmseg's biomedical images
+        return " = 'pickle', which would run code of the images"
+    if key in ("_scope_", "default_scope") and value not in _SCOPES:
+        return f" = {value!r}, another package"
+    return None
 
 
 def _import_parts(imports: Any, origin: str) -> None:
@@ -145,30 +146,8 @@ def _import_parts(imports: Any, origin: str) -> None:
     import_modules_from_strings([*packages, *names])
 
 
-def _entries(node: Any, path: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Yield place, key and value of every entry of every dict."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            place = f"{path}.{key}" if path else str(key)
-            yield place, key, value
-            yield from _entries(value, place)
-    elif isinstance(node, (list, tuple)):
-        for index, item in enumerate(node):
-            yield from _entries(item, f"{path}[{index}]")
-
-
-def _without_folders(node: Any) -> Any:
-    if isinstance(node, dict):
-        return {k: _without_folders(v) for k, v in node.items() if k not in _FOLDERS}
-    if isinstance(node, (list, tuple)):
-        return type(node)(_without_folders(item) for item in node)
-    return node
-
-
 def _registered() -> dict[str, list[Any]]:
     """Collect the registered parts by name, of every scope that is loaded."""
-    import mmseg.registry
-
     parts: dict[str, list[Any]] = {}
     for registry in [*vars(root).values(), *vars(mmseg.registry).values()]:
         while isinstance(registry, Registry):
@@ -201,8 +180,6 @@ def find_config(
         FileNotFoundError: If a file is missing.
         ValueError: If there is a config without a checkpoint, or a file cannot be used.
     """
-    from afa.engine.config.load import load_config, merge_options
-
     if checkpoint is not None:
         return load_config(config, work_dir=work_dir, options=options), checkpoint
     if config.endswith(".py"):

@@ -12,35 +12,14 @@ class CheckpointError(ValueError):
     exit_status = 1
 
 
-def _some(names: Sequence[str], limit: int = 3) -> str:
+def some_names(names: Sequence[str], limit: int = 3) -> str:
+    """Write down the first names of a list, and how many more there are."""
     shown = ", ".join(names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
 
 
-def _differences(own: dict[str, Any], state: dict[str, Any]) -> list[str]:
-    # Batch norm's counters are missing in many published files, and mean nothing.
-    missing = [k for k in own if k not in state and "num_batches_tracked" not in k]
-    unexpected = [k for k in state if k not in own]
-    shapes = [
-        f"{k} has shape {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
-        for k in own
-        if k in state and state[k].shape != own[k].shape
-    ]
-    parts = []
-    if missing:
-        parts.append(f"{len(missing)} of {len(own)} keys are missing ({_some(missing)})")
-    if unexpected:
-        parts.append(f"{len(unexpected)} keys are unknown to the model ({_some(unexpected)})")
-    if shapes:
-        parts.append(_some(shapes))
-    return parts
-
-
 def dataset_meta(checkpoint: dict[Any, Any]) -> dict[str, Any]:
-    """Give what a checkpoint says of its data set, such as ``classes``: texts, or nothing.
-
-    Args:
-        checkpoint: What was loaded from the file; entries of other kinds are left out.
+    """Give what a checkpoint says of its data set; entries of other kinds are left out.
 
     Returns:
         ``classes``, a list of texts, and ``palette``, a list of colours, where there are any.
@@ -79,15 +58,29 @@ def check_checkpoint(
     Raises:
         CheckpointError: If it does not fit; the text says where.
     """
-    checkpoint = _as_dict(checkpoint, path)
+    own, state = model.state_dict(), _weights(checkpoint, path)
     trained = dataset_meta(checkpoint).get("classes")
     if trained and classes and list(trained) != list(classes):
         raise CheckpointError(
-            f"Checkpoint '{path}' was trained for {len(trained)} classes ({_some(trained)}), but "
-            f"the data set has {len(classes)} ({_some(classes)}): use the config it was "
+            f"Checkpoint '{path}' was trained for {len(trained)} classes ({some_names(trained)}), "
+            f"but the data set has {len(classes)} ({some_names(classes)}): use the config it was "
             "trained with."
         )
-    parts = _differences(model.state_dict(), _weights(checkpoint, path))
+    # Batch norm's counters are missing in many published files, and mean nothing.
+    missing = [k for k in own if k not in state and "num_batches_tracked" not in k]
+    unknown = [k for k in state if k not in own]
+    shapes = [
+        f"{k} has shape {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own
+        if k in state and state[k].shape != own[k].shape
+    ]
+    parts = []
+    if missing:
+        parts.append(f"{len(missing)} of {len(own)} keys are missing ({some_names(missing)})")
+    if unknown:
+        parts.append(f"{len(unknown)} keys are unknown to the model ({some_names(unknown)})")
+    if shapes:
+        parts.append(some_names(shapes))
     if parts:
         raise CheckpointError(
             f"Checkpoint '{path}' does not fit the model: {'; '.join(parts)}. Use the config it "
@@ -109,21 +102,18 @@ def check_start(model: nn.Module, checkpoint: Any, path: str) -> None:
     Raises:
         CheckpointError: If none fits.
     """
-    state, own = _weights(_as_dict(checkpoint, path), path), model.state_dict()
+    state, own = _weights(checkpoint, path), model.state_dict()
     if not any(key in own and value.shape == own[key].shape for key, value in state.items()):
         raise CheckpointError(
-            f"No weight of '{path}' fits the model ({_some(list(state)) or 'it has none'}): take "
-            "another load_from, or convert it first (tools/model_converters)."
+            f"No weight of '{path}' fits the model ({some_names(list(state)) or 'it has none'}): "
+            "take another load_from, or convert it first (tools/model_converters)."
         )
 
 
-def _as_dict(checkpoint: Any, path: str) -> dict[Any, Any]:
+def _weights(checkpoint: Any, path: str) -> dict[str, Any]:
+    """Return the weights of a checkpoint by name, without the prefix of several processes."""
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"'{path}' is no checkpoint: it holds {type(checkpoint).__name__}.")
-    return checkpoint
-
-
-def _weights(checkpoint: dict[Any, Any], path: str) -> dict[str, Any]:
     state = checkpoint.get("state_dict", checkpoint)
     if not isinstance(state, dict):
         raise CheckpointError(

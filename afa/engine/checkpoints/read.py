@@ -1,9 +1,12 @@
-"""Load checkpoints without running what they contain.
+"""Read files without running what they contain: the doors that mmengine leaves open are closed.
 
-mmengine tries `torch.load(weights_only=True)` and, when that refuses a file, loads it again with
-`weights_only=False`, which runs the file's code. Here every scheme that mmengine knows is
-registered anew, so that a refused file stays refused. A second door is closed as well: on resume
-mmengine executes `meta['config']`, a Python config that the file brings along.
+Checkpoints: mmengine tries `torch.load(weights_only=True)` and, when that refuses a file, loads it
+again with `weights_only=False`, which runs the file's code. Here every scheme that mmengine knows
+is registered anew, so that a refused file stays refused. On resume mmengine also executes
+`meta['config']`, a Python config that the file brings along: it is taken out.
+
+Other files: `mmengine.load` picks a reader by the suffix; the lists of mmengine's data sets and the
+YAML files that a config may inherit from go through it. Nothing of ours is pickle or YAML.
 """
 
 import hashlib
@@ -15,52 +18,47 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
+import yaml
+from mmengine.fileio import get_file_backend, register_handler
+from mmengine.fileio.handlers import PickleHandler, YamlHandler
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
 
-_URL = (r"http://", r"https://")
-_STORE = (r"(\S+\:)?s3://", r"(\S+\:)?petrel://")
-_NAMED = ("modelzoo://", "torchvision://", "open-mmlab://", "openmmlab://")
-_CLOSED = ("mmcls://", "pavi://")
+from afa.utils.checkpoint import load_state
 
 
-def _open(path: str | Path) -> Any:
-    from afa.utils.checkpoint import load_state
+def register_checkpoint_loaders() -> None:
+    """Put these loaders in the place of mmengine's.
 
-    checkpoint = load_state(path)
-    if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
-        checkpoint["meta"].pop("config", None)
-    return checkpoint
+    Each takes a name and `map_location`, for mmengine's sake: tensors stay on the CPU, whoever
+    takes them over copies them to his own device.
+    """
+    for prefixes, loader in (
+        (("",), load_from_local),
+        ((r"http://", r"https://"), load_from_url),
+        ((r"(\S+\:)?s3://", r"(\S+\:)?petrel://"), load_from_store),
+        (("modelzoo://", "torchvision://", "open-mmlab://", "openmmlab://"), load_by_name),
+        (("mmcls://", "pavi://"), load_closed),
+    ):
+        CheckpointLoader.register_scheme(prefixes, loader, force=True)
 
 
 def load_from_local(filename: str, map_location: Any = None) -> Any:
-    """Load a local checkpoint.
-
-    Args:
-        filename: Path; `~` is the home folder.
-        map_location: Taken for mmengine's sake. Tensors stay on CPU: whoever takes them over
-            copies them to his own device.
-
-    Returns:
-        The checkpoint, without `meta['config']`.
+    """Load a local checkpoint, without `meta['config']`.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it holds anything else than data.
     """
     del map_location
-    return _open(os.path.expanduser(filename))
+    checkpoint = load_state(os.path.expanduser(filename))
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
+        checkpoint["meta"].pop("config", None)
+    return checkpoint
 
 
 def load_from_url(filename: str, map_location: Any = None) -> Any:
     """Download a checkpoint, once, and load it.
-
-    Args:
-        filename: The address.
-        map_location: As in `load_from_local`.
-
-    Returns:
-        The checkpoint.
 
     Raises:
         ValueError: If it cannot be fetched, or holds anything else than data; it is not kept then.
@@ -88,8 +86,6 @@ def load_from_url(filename: str, map_location: Any = None) -> Any:
 
 def load_from_store(filename: str, map_location: Any = None) -> Any:
     """Load a checkpoint from an object store (s3, petrel) through mmengine's file backend."""
-    from mmengine.fileio import get_file_backend
-
     content = get_file_backend(filename, backend_args={"backend": "petrel"}).get(filename)
     with tempfile.NamedTemporaryFile(suffix=".pth") as file:
         file.write(content)
@@ -113,13 +109,30 @@ def load_closed(filename: str, map_location: Any = None) -> Any:
     )
 
 
-def register_checkpoint_loaders() -> None:
-    """Put these loaders in the place of mmengine's."""
-    for prefixes, loader in (
-        (("",), load_from_local),
-        (_URL, load_from_url),
-        (_STORE, load_from_store),
-        (_NAMED, load_by_name),
-        (_CLOSED, load_closed),
-    ):
-        CheckpointLoader.register_scheme(prefixes, loader, force=True)
+def register_file_handlers() -> None:
+    """Put these readers in the place of those that `mmengine.load` has."""
+    register_handler(["yaml", "yml"])(_PlainYaml)
+    register_handler(["pickle", "pkl"])(_NoPickle)
+
+
+class _PlainYaml(YamlHandler):
+    """Read YAML as texts, numbers, lists and mappings."""
+
+    def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
+        del kwargs  # a loader of the caller's choice
+        try:
+            return yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            if "python/" in str(error):
+                raise ValueError(
+                    "a YAML file names a Python object, which would run code: only plain values "
+                    "are read; write a Python config if you trust it"
+                ) from error
+            raise ValueError(f"a YAML file is malformed ({error})") from error
+
+
+class _NoPickle(PickleHandler):
+    """Write pickles, as metrics of mmengine can, and read none."""
+
+    def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
+        raise ValueError("a pickle (.pkl) can run code and is not read: convert it to JSON")

@@ -7,20 +7,16 @@ from typing import Any
 from mmengine.runner import CheckpointLoader, Runner
 
 from afa.engine.checkpoints.fit import CheckpointError, check_checkpoint
+from afa.engine.dist import unwrapped
 from afa.engine.hooks.checkpoint_hook import batch_of
 from afa.utils.first_process import first_process
 
 
 def checkpoints(work_dir: str | os.PathLike) -> list[Path]:
-    """List the checkpoints that a training has left to go on from, the newest first.
+    """List the checkpoints that a training has left in its folder to go on from, newest first.
 
-    Args:
-        work_dir: The folder of the run.
-
-    Returns:
-        ``iter_*.pth`` and ``epoch_*.pth`` of the folder by time of change, and what its
-        ``last_checkpoint`` names where that is another folder. Best ones are not among them: they
-        hold weights alone.
+    They are ``iter_*.pth`` and ``epoch_*.pth`` by time of change, and what ``last_checkpoint``
+    names where that is in another folder. Best ones are not among them: they hold weights alone.
     """
     work = Path(work_dir)
     found = [path for kind in ("iter", "epoch") for path in work.glob(f"{kind}_*.pth")]
@@ -33,20 +29,19 @@ def checkpoints(work_dir: str | os.PathLike) -> list[Path]:
 
 
 def check_resumable(runner: Runner, path: str, classes: list[str] | None) -> None:
-    """Check that a run can go on from a checkpoint.
+    """Check that a training can go on from a checkpoint.
 
     Args:
         runner: The runner of the training.
         path: The checkpoint.
-        classes: The classes of the data set.
+        classes: The classes of its data set, if they are known.
 
     Raises:
         CheckpointError: If it is another model's, or holds too little.
         ValueError: If it cannot be read.
     """
     checkpoint = CheckpointLoader.load_checkpoint(path, "cpu", logger="silent")
-    model = runner.model
-    check_checkpoint(getattr(model, "module", model), checkpoint, path, classes)
+    check_checkpoint(unwrapped(runner.model), checkpoint, path, classes)
     meta = checkpoint.get("meta")
     missing = [key for key in ("optimizer", "message_hub") if key not in checkpoint]
     if not isinstance(meta, dict) or not {"iter", "epoch"} <= set(meta) or missing:
@@ -73,13 +68,9 @@ def _compare_batch(runner: Runner, meta: dict[str, Any], path: str) -> None:
 
 
 def resume_from_newest(runner: Runner, classes: list[str] | None = None) -> None:
-    """Let a runner go on from the newest good checkpoint of its work dir, if there is any.
+    """Tell a runner to go on from the newest good checkpoint of its work dir, if there is any.
 
     The first process chooses for all.
-
-    Args:
-        runner: The runner of the training; it is told what to load when it starts.
-        classes: The classes of the data set.
 
     Raises:
         CheckpointError: If there are checkpoints, but none is good: what was trained must not be

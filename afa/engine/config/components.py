@@ -5,26 +5,9 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import mmseg.registry as registries
+import mmseg.registry as reg
+from mmengine.config import Config
 from mmengine.registry import Registry
-from mmseg.registry import (
-    DATA_SAMPLERS,
-    DATASETS,
-    EVALUATOR,
-    HOOKS,
-    LOG_PROCESSORS,
-    LOOPS,
-    METRICS,
-    MODEL_WRAPPERS,
-    MODELS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
-    TRANSFORMS,
-    VISBACKENDS,
-    VISUALIZERS,
-    WEIGHT_INITIALIZERS,
-)
 from torch.utils.data import DataLoader
 
 from afa.utils.settings import wrong_arguments
@@ -33,44 +16,44 @@ LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 # Top-level key -> registry, and the type that mmengine takes when none is given.
 _ROOTS: dict[str, tuple[Registry, str | None]] = {
-    "model": (MODELS, None),
-    "tta_model": (MODELS, None),
-    "data_preprocessor": (MODELS, "BaseDataPreprocessor"),
-    "optim_wrapper": (OPTIM_WRAPPERS, "OptimWrapper"),
-    "param_scheduler": (PARAM_SCHEDULERS, None),
-    "custom_hooks": (HOOKS, None),
-    "default_hooks": (HOOKS, None),
-    "train_cfg": (LOOPS, "IterBasedTrainLoop"),
-    "val_cfg": (LOOPS, "ValLoop"),
-    "test_cfg": (LOOPS, "TestLoop"),
-    "val_evaluator": (METRICS, None),
-    "test_evaluator": (METRICS, None),
-    "visualizer": (VISUALIZERS, "Visualizer"),
-    "log_processor": (LOG_PROCESSORS, "LogProcessor"),
-    "model_wrapper_cfg": (MODEL_WRAPPERS, "MMDistributedDataParallel"),
+    "model": (reg.MODELS, None),
+    "tta_model": (reg.MODELS, None),
+    "data_preprocessor": (reg.MODELS, "BaseDataPreprocessor"),
+    "optim_wrapper": (reg.OPTIM_WRAPPERS, "OptimWrapper"),
+    "param_scheduler": (reg.PARAM_SCHEDULERS, None),
+    "custom_hooks": (reg.HOOKS, None),
+    "default_hooks": (reg.HOOKS, None),
+    "train_cfg": (reg.LOOPS, "IterBasedTrainLoop"),
+    "val_cfg": (reg.LOOPS, "ValLoop"),
+    "test_cfg": (reg.LOOPS, "TestLoop"),
+    "val_evaluator": (reg.METRICS, None),
+    "test_evaluator": (reg.METRICS, None),
+    "visualizer": (reg.VISUALIZERS, "Visualizer"),
+    "log_processor": (reg.LOG_PROCESSORS, "LogProcessor"),
+    "model_wrapper_cfg": (reg.MODEL_WRAPPERS, "MMDistributedDataParallel"),
 }
 
 # Key of a nested component -> its registry, where it is not the one of its parent.
 _NESTED: dict[str, Registry] = {
-    "dataset": DATASETS,
-    "datasets": DATASETS,
-    "pipeline": TRANSFORMS,
-    "transforms": TRANSFORMS,
-    "sampler": DATA_SAMPLERS,
-    "batch_sampler": DATA_SAMPLERS,
-    "init_cfg": WEIGHT_INITIALIZERS,
-    "optimizer": OPTIMIZERS,
-    "vis_backends": VISBACKENDS,
-    "metrics": METRICS,
+    "dataset": reg.DATASETS,
+    "datasets": reg.DATASETS,
+    "pipeline": reg.TRANSFORMS,
+    "transforms": reg.TRANSFORMS,
+    "sampler": reg.DATA_SAMPLERS,
+    "batch_sampler": reg.DATA_SAMPLERS,
+    "init_cfg": reg.WEIGHT_INITIALIZERS,
+    "optimizer": reg.OPTIMIZERS,
+    "vis_backends": reg.VISBACKENDS,
+    "metrics": reg.METRICS,
 }
 
 # Arguments that the builders of mmengine and mmcv take out before they call the constructor.
 _BUILDER_ARGS: dict[int, set[str]] = {
-    id(OPTIM_WRAPPERS): {"optimizer", "constructor", "paramwise_cfg"},
-    id(LOOPS): {"by_epoch"},
-    id(HOOKS): {"priority"},
-    id(PARAM_SCHEDULERS): {"convert_to_iter_based"},
-    id(WEIGHT_INITIALIZERS): {"override", "layer"},
+    id(reg.OPTIM_WRAPPERS): {"optimizer", "constructor", "paramwise_cfg"},
+    id(reg.LOOPS): {"by_epoch"},
+    id(reg.HOOKS): {"priority"},
+    id(reg.PARAM_SCHEDULERS): {"convert_to_iter_based"},
+    id(reg.WEIGHT_INITIALIZERS): {"override", "layer"},
 }
 
 # Layers: mmcv's build functions add and remove arguments, so that only the type is checked.
@@ -79,17 +62,22 @@ _LAYER_KEYS = {"norm_cfg", "act_cfg", "conv_cfg", "upsample_cfg", "padding_cfg"}
 _FREE_KEYS = {"metainfo", "meta", "backend_args", "filter_cfg", "custom_keys"}
 
 _PARAMWISE_ARGS = {
-    "bias_decay_mult",
-    "bias_lr_mult",
-    "bypass_duplicate",
-    "custom_keys",
-    "dcn_offset_lr_mult",
-    "dwconv_decay_mult",
-    "flat_decay_mult",
-    "norm_decay_mult",
-}
+    "bias_decay_mult", "bias_lr_mult", "bypass_duplicate", "custom_keys", "dcn_offset_lr_mult",
+    "dwconv_decay_mult", "flat_decay_mult", "norm_decay_mult",
+}  # fmt: skip
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _LOADER_ARGS = {"dataset", "collate_fn", "num_batch_per_epoch", "disable_subprocess_warning"}
+
+
+def nested_dicts(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield place and node of every dict in a part of a config, however deep, from the top."""
+    if isinstance(node, (list, tuple)):
+        for index, item in enumerate(node):
+            yield from nested_dicts(item, f"{path}[{index}]")
+    elif isinstance(node, (Mapping, Config)):
+        yield path, node
+        for key, value in node.items():
+            yield from nested_dicts(value, f"{path}.{key}" if path else str(key))
 
 
 def nearest(name: str, right: Iterable[str], cutoff: float = 0.5) -> str:
@@ -138,7 +126,7 @@ def find_component(kind: Any, registry: Registry) -> Any:
     """
     if not isinstance(kind, str):
         return kind
-    every = [r for r in vars(registries).values() if isinstance(r, Registry)]
+    every = [r for r in vars(reg).values() if isinstance(r, Registry)]
     for candidate in [registry, *every]:
         found = candidate.get(kind)
         if found is not None:
@@ -190,15 +178,9 @@ def _walk(
         if kind is not None:
             yield from _check_component(node, kind, path, registry, types_only)
         for key, value in node.items():
-            if key in _FREE_KEYS or not isinstance(value, (Mapping, list, tuple)):
-                continue
-            yield from _walk(
-                value,
-                f"{path}.{key}",
-                _NESTED.get(key, registry),
-                None,
-                types_only or key in _LAYER_KEYS,
-            )
+            if key not in _FREE_KEYS:
+                nested, types = _NESTED.get(key, registry), types_only or key in _LAYER_KEYS
+                yield from _walk(value, f"{path}.{key}", nested, None, types)
 
 
 def _check_loader(loader: Mapping[str, Any], path: str) -> Iterator[str]:
@@ -213,49 +195,34 @@ def _check_loader(loader: Mapping[str, Any], path: str) -> Iterator[str]:
 
 def _check_paramwise(wrapper: Mapping[str, Any]) -> Iterator[str]:
     """Check the options per parameter: mmengine reads the keys it knows and ignores the rest."""
-    paramwise = wrapper.get("paramwise_cfg") or {}
     if "constructor" in wrapper:
         return
-    for key in paramwise:
-        if key not in _PARAMWISE_ARGS:
-            yield f"optim_wrapper.paramwise_cfg: no option '{key}'{nearest(key, _PARAMWISE_ARGS)}"
-    for name, options in paramwise.get("custom_keys", {}).items():
-        for key in options:
-            if key not in ("lr_mult", "decay_mult"):
-                yield (
-                    f"optim_wrapper.paramwise_cfg.custom_keys['{name}']: no option '{key}'"
-                    f"{nearest(key, ('lr_mult', 'decay_mult'))}"
-                )
+    place, paramwise = "optim_wrapper.paramwise_cfg", wrapper.get("paramwise_cfg") or {}
+    options = [(place, paramwise, _PARAMWISE_ARGS)]
+    for name, given in paramwise.get("custom_keys", {}).items():
+        options.append((f"{place}.custom_keys['{name}']", given, {"lr_mult", "decay_mult"}))
+    for path, given, known in options:
+        for key in given:
+            if key not in known:
+                yield f"{path}: no option '{key}'{nearest(key, known)}"
 
 
-def check_components(cfg: Mapping[str, Any]) -> list[str]:
-    """Name every unknown type and every unknown argument in a config.
+def check_components(cfg: Mapping[str, Any]) -> Iterator[str]:
+    """Name every unknown type and every unknown argument in a config, in a sentence each.
 
     A component whose signature is open (`**kwargs` to the end) is only checked for arguments
     that are all but a known name.
-
-    Args:
-        cfg: The config.
-
-    Returns:
-        One sentence for each problem.
     """
-    problems: list[str] = []
     for key, (registry, default) in _ROOTS.items():
         node = cfg.get(key)
-        if not isinstance(node, (Mapping, list, tuple)):
-            continue
-        if not isinstance(node, Mapping):
-            problems += _walk(node, key, registry)
-            continue
-        if key == "train_cfg" and node.get("by_epoch", "max_epochs" in node):
-            default = "EpochBasedTrainLoop"
-        if key.endswith("_evaluator") and "metrics" in node:
-            registry, default = EVALUATOR, "Evaluator"
-        problems += _walk(node, key, registry, default)
+        if isinstance(node, Mapping):
+            if key == "train_cfg" and node.get("by_epoch", "max_epochs" in node):
+                default = "EpochBasedTrainLoop"
+            if key.endswith("_evaluator") and "metrics" in node:
+                registry, default = reg.EVALUATOR, "Evaluator"
+        yield from _walk(node, key, registry, default)
     for key in LOADERS:
         if isinstance(cfg.get(key), Mapping):
-            problems += _check_loader(cfg[key], key)
+            yield from _check_loader(cfg[key], key)
     if isinstance(cfg.get("optim_wrapper"), Mapping):
-        problems += _check_paramwise(cfg["optim_wrapper"])
-    return problems
+        yield from _check_paramwise(cfg["optim_wrapper"])

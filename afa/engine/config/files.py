@@ -1,27 +1,23 @@
-"""Check that the files which a config names are there."""
+"""Check what the data sets of a config stand for: files that are there, classes that agree."""
 
 import inspect
 import os.path as osp
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmseg.registry import DATASETS
 
-from afa.engine.config.components import find_component
+from afa.engine.config.components import find_component, nested_dicts
 
+_STAGES = ("train", "val", "test")
 _HOW_DATA = "put the data there, or set data_root (see docs/data.md)"
+# Where a model has its heads, also one that is wrapped for testing (module).
+_HEADS = re.compile(r"model(\.(\w*head|module)|\[\d+\])*")
 
 
 def leaf_datasets(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the data sets in a `dataset=` entry, those inside wrappers too.
-
-    Args:
-        node: The entry.
-        path: Its place in the config, for messages.
-
-    Yields:
-        Place and entry of each data set that is not a wrapper.
-    """
+    """Yield place and entry of the data sets in a `dataset=` entry, those inside wrappers."""
     if isinstance(node, (list, tuple)):
         for index, item in enumerate(node):
             yield from leaf_datasets(item, f"{path}[{index}]")
@@ -33,7 +29,7 @@ def leaf_datasets(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]
             yield from leaf_datasets(node[key], f"{path}.{key}")
 
 
-def stage_datasets(cfg: Mapping[str, Any], stages: tuple[str, ...]) -> list[tuple[str, Any]]:
+def stage_datasets(cfg: Mapping[str, Any], stages: Sequence[str]) -> list[tuple[str, Any]]:
     """List place and entry of the data sets that the loaders of some stages read."""
     found: list[tuple[str, Any]] = []
     for key in (f"{stage}_dataloader" for stage in stages):
@@ -42,25 +38,29 @@ def stage_datasets(cfg: Mapping[str, Any], stages: tuple[str, ...]) -> list[tupl
     return found
 
 
-def _argument(dataset: Mapping[str, Any], name: str) -> Any:
-    """Return an argument of a data set, from the config or from the signature of its class."""
-    if name in dataset:
-        return dataset[name]
-    component = find_component(dataset.get("type"), DATASETS)
-    for cls in getattr(component, "__mro__", ()):
-        parameter = inspect.signature(cls.__init__).parameters.get(name)
-        if parameter is not None and parameter.default is not inspect.Parameter.empty:
-            return parameter.default
-    return None
+def check_files(cfg: Mapping[str, Any], stages: Sequence[str]) -> Iterator[str]:
+    """Name the files and folders that some stages miss, in a sentence each.
 
-
-def _is_remote(path: str) -> bool:
-    return "://" in path
+    Initial weights count for 'train' alone.
+    """
+    for path, dataset in stage_datasets(cfg, stages):
+        yield from _check_dataset(dataset, path)
+    weights = []
+    if "train" in stages:
+        for path, node in nested_dicts(cfg.get("model"), "model"):
+            if node.get("type") == "Pretrained":
+                weights.append((f"{path}.checkpoint", node.get("checkpoint")))
+    for path, file in [*weights, ("load_from", cfg.get("load_from"))]:
+        if isinstance(file, str) and "://" not in file and not osp.isfile(osp.expanduser(file)):
+            yield (
+                f"{path}: there is no checkpoint '{file}': download or convert it first, "
+                f"or set {path} to None to do without."
+            )
 
 
 def _check_dataset(dataset: Mapping[str, Any], path: str) -> Iterator[str]:
     root = _argument(dataset, "data_root") or ""
-    if _is_remote(root) or _argument(dataset, "backend_args"):
+    if "://" in root or _argument(dataset, "backend_args"):
         return
     if root and not osp.isdir(root):
         yield f"{path}: there is no folder '{root}' (data_root): {_HOW_DATA}."
@@ -76,9 +76,9 @@ def _check_dataset(dataset: Mapping[str, Any], path: str) -> Iterator[str]:
         labels = _argument(dataset, name)
         if isinstance(labels, str) and labels and not osp.exists(osp.join(root, labels)):
             yield f"{path}: there is no '{osp.join(root, labels)}' ({name}): {_HOW_DATA}."
+    steps = [step.get("type") for step in dataset.get("pipeline") or []]
     for name, folder in (_argument(dataset, "data_prefix") or {}).items():
         # Training from image labels needs no masks, nor does a set that has masks of some images.
-        steps = [step.get("type") for step in dataset.get("pipeline") or []]
         optional = name == "seg_map_path" and "LoadAnnotations" not in steps
         full = osp.join(root, folder) if isinstance(folder, str) else ""
         if full and not optional and not osp.isdir(full):
@@ -86,46 +86,89 @@ def _check_dataset(dataset: Mapping[str, Any], path: str) -> Iterator[str]:
             yield f"{path}: there is no folder '{full}' (data_prefix.{name}): {_HOW_DATA}{without}."
 
 
-def _check_pretrained(node: Any, path: str) -> Iterator[str]:
-    if isinstance(node, (list, tuple)):
-        for index, item in enumerate(node):
-            yield from _check_pretrained(item, f"{path}[{index}]")
-    elif isinstance(node, Mapping):
-        checkpoint = node.get("checkpoint")
-        if node.get("type") == "Pretrained" and isinstance(checkpoint, str):
-            yield from _check_checkpoint(checkpoint, f"{path}.checkpoint")
-        for key, value in node.items():
-            yield from _check_pretrained(value, f"{path}.{key}")
+def _argument(dataset: Mapping[str, Any], name: str) -> Any:
+    """Return an argument of a data set, from the config or from the signature of its class."""
+    if name in dataset:
+        return dataset[name]
+    component = find_component(dataset.get("type"), DATASETS)
+    for cls in getattr(component, "__mro__", ()):
+        parameter = inspect.signature(cls.__init__).parameters.get(name)
+        if parameter is not None and parameter.default is not inspect.Parameter.empty:
+            return parameter.default
+    return None
 
 
-def _check_checkpoint(checkpoint: str, path: str) -> Iterator[str]:
-    if not _is_remote(checkpoint) and not osp.isfile(osp.expanduser(checkpoint)):
-        yield (
-            f"{path}: there is no checkpoint '{checkpoint}': download or convert it first, "
-            f"or set {path} to None to do without."
-        )
-
-
-def check_files(cfg: Mapping[str, Any], stages: tuple[str, ...]) -> list[str]:
-    """Name the files and folders that are missing.
+def dataset_classes(dataset: Mapping[str, Any], read_labels: bool = True) -> list[str] | None:
+    """Return the classes of a data set's entry, if known.
 
     Args:
-        cfg: The config.
-        stages: Which of 'train', 'val' and 'test' will run. Initial weights count for 'train'.
+        dataset: The entry of the config.
+        read_labels: Whether to ask data sets that read their classes from a file; they have a
+            class method ``classes_of(entry)``.
 
     Returns:
-        One sentence for each problem.
+        The classes of its metainfo, of its class, or of its labels, background first; or None.
+
+    Raises:
+        ValueError: If the labels cannot be read.
     """
-    problems: list[str] = []
-    for stage in stages:
-        loader = cfg.get(f"{stage}_dataloader")
-        if isinstance(loader, Mapping):
-            for path, dataset in leaf_datasets(
-                loader.get("dataset"), f"{stage}_dataloader.dataset"
-            ):
-                problems += _check_dataset(dataset, path)
-    if "train" in stages:
-        problems += _check_pretrained(cfg.get("model"), "model")
-    if isinstance(cfg.get("load_from"), str):
-        problems += _check_checkpoint(cfg["load_from"], "load_from")
-    return problems
+    component = find_component(dataset.get("type"), DATASETS)
+    if hasattr(component, "classes_of"):
+        return component.classes_of(dataset) if read_labels else None
+    own = (dataset.get("metainfo") or {}).get("classes")
+    classes = own or getattr(component, "METAINFO", {}).get("classes")
+    return list(classes) if isinstance(classes, (list, tuple)) else None
+
+
+def classes_of_stage(cfg: Mapping[str, Any], stage: str) -> list[str] | None:
+    """Return the classes of the first data set of a stage that has any."""
+    found = (dataset_classes(dataset) for _, dataset in stage_datasets(cfg, (stage,)))
+    return next((classes for classes in found if classes), None)
+
+
+def _heads(cfg: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """List place and entry of what has num_classes: model and heads."""
+    nodes = nested_dicts(cfg.get("model"), "model")
+    return [(path, n) for path, n in nodes if "num_classes" in n and _HEADS.fullmatch(path)]
+
+
+def fill_num_classes(cfg: Any) -> None:
+    """Give heads with ``num_classes=None`` the number of classes of the training set.
+
+    Nothing happens where the data are not there: the check of a run says so.
+
+    Raises:
+        ValueError: If the labels cannot be read.
+    """
+    empty = [head for _, head in _heads(cfg) if head["num_classes"] is None]
+    for _, dataset in stage_datasets(cfg, ("train",)) if empty else ():
+        if classes := dataset_classes(dataset):
+            for head in empty:
+                head["num_classes"] = len(classes)
+
+
+def check_classes(cfg: Mapping[str, Any], stages: Sequence[str]) -> Iterator[str]:
+    """Compare the classes of the data sets with those of the heads; yield a sentence each.
+
+    Only the labels of the stages that will run are read.
+    """
+    heads = [(path, head["num_classes"]) for path, head in _heads(cfg)]
+    empty = [path for path, number in heads if number is None]
+    if empty:
+        yield (
+            f"{', '.join(empty)}: num_classes is None, to be counted in the labels of the training "
+            "set, which are not there: set data_root to their folder, or use the config that a run "
+            "left in its work dir."
+        )
+    for path, dataset in stage_datasets(cfg, _STAGES):
+        try:
+            classes = dataset_classes(dataset, path.partition("_dataloader")[0] in stages)
+        except ValueError as error:
+            yield f"{path}: {error}"
+            continue
+        for head, number in heads:
+            if classes and isinstance(number, int) and number != len(classes):
+                yield (
+                    f"{head}: num_classes is {number}, but {path} has {len(classes)} classes "
+                    "(the background counts)."
+                )

@@ -10,6 +10,39 @@ from typing import Any
 
 from mmengine.config import Config
 
+from afa.engine.config.components import nested_dicts
+from afa.engine.config.files import fill_num_classes
+
+# Names that only the config file itself uses -> what to set from outside instead.
+HELPER_KEYS: dict[str, str] = {
+    "albu_train_transforms": "train_dataloader.dataset.pipeline",
+    "backend_args": "train_dataloader.dataset.backend_args",
+    "batch_size": "train_dataloader.batch_size",
+    "checkpoint": "model.backbone.init_cfg.checkpoint",
+    "classes": "train_dataloader.dataset.metainfo.classes",
+    "crop_size": "model.data_preprocessor.size and the crop of the pipeline",
+    "data_root": "train_dataloader.dataset.data_root, and so on for val and test",
+    "dataset_type": "train_dataloader.dataset.type",
+    "img_ratios": "the pipeline of the loader",
+    "img_scale": "the pipeline of the loader",
+    "log_interval": "default_hooks.logger.interval",
+    "max_iters": "train_cfg.max_iters (and `end` of param_scheduler)",
+    "norm_cfg": "norm_cfg of the model's parts",
+    "num_classes": "num_classes of the heads",
+    "num_gpus": "the launcher",
+    "num_workers": "train_dataloader.num_workers",
+    "optimizer": "optim_wrapper.optimizer",
+    "phases": "the argument of the hook (custom_hooks.0.phases.pseudo, for example)",
+    "seed": "randomness.seed",
+    "test_pipeline": "test_dataloader.dataset.pipeline",
+    "train_pipeline": "train_dataloader.dataset.pipeline",
+    "tta_pipeline": "the pipeline of the loader",
+    "val_interval": "train_cfg.val_interval",
+    "val_pipeline": "val_dataloader.dataset.pipeline",
+    "vis_backends": "visualizer.vis_backends",
+    "warmup_iters": "`end` of the first param_scheduler",
+}
+
 
 def load_config(
     path: str,
@@ -44,8 +77,6 @@ def load_config(
     if options:
         merge_options(cfg, options)
     if count_classes:
-        from afa.engine.config.classes import fill_num_classes
-
         fill_num_classes(cfg)
     if work_dir is not None:
         cfg.work_dir = work_dir
@@ -62,8 +93,6 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
             `max_iters=100` would change the variable after its value has gone elsewhere; or if it
             goes below a value that has no entries, such as None.
     """
-    from afa.engine.config.check import HELPER_KEYS
-
     options = dict(options)
     if "data_root" in options:  # the one name worth following to where it went
         _move_data(cfg, options.pop("data_root"))
@@ -74,7 +103,7 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
                 f"used up when the file was read. Set {HELPER_KEYS[key]}, or write a config that "
                 "inherits from this one."
             )
-    used = [name for name in cfg if name.endswith("_pipeline") and _is_used(cfg, name)]
+    used = _used_pipelines(cfg)
     for key, value in options.items():
         try:
             cfg.merge_from_dict({key: value})
@@ -87,17 +116,19 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
     for key, value in options.items():
         if key.endswith(".data_root") and "data_root" in cfg:
             cfg.data_root = value
-    for name in used:
-        if not _is_used(cfg, name):
-            cfg.pop(name)
+    for name in used - _used_pipelines(cfg):
+        cfg.pop(name)
 
 
-def _is_used(cfg: Config, name: str) -> bool:
-    """Tell whether a loader has the pipeline of this name."""
-    from afa.engine.config.check import find_pipelines
+def _used_pipelines(cfg: Config) -> set[str]:
+    """Give the names of the pipelines that a loader has."""
+    found = find_pipelines([cfg[key] for key in cfg if key.endswith("_dataloader")])
+    return {name for name in cfg if name.endswith("_pipeline") and cfg[name] in found}
 
-    loaders = [cfg[key] for key in cfg if key.endswith("_dataloader")]
-    return any(pipeline == cfg[name] for loader in loaders for pipeline in find_pipelines(loader))
+
+def find_pipelines(node: Any) -> list[Any]:
+    """List every pipeline of a loader or a data set, however deep it is."""
+    return [inner["pipeline"] for _, inner in nested_dicts(node) if "pipeline" in inner]
 
 
 def _move_data(cfg: Config, root: Any) -> None:
@@ -106,24 +137,15 @@ def _move_data(cfg: Config, root: Any) -> None:
     Raises:
         ValueError: If that is nowhere: the option would have no effect.
     """
-    # The name itself is one of the places.
-    if "data_root" not in cfg or _replace_values(cfg, "data_root", cfg.data_root, root) < 2:
+    nodes = [node for _, node in nested_dicts(cfg) if "data_root" in node]
+    places = [node for node in nodes if node["data_root"] == cfg.get("data_root")]
+    if "data_root" not in cfg or len(places) < 2:  # the name itself is one of them
         raise ValueError(
             f"--cfg-options data_root={root} has no effect: the config has no name data_root that "
             "its loaders use. Set train_dataloader.dataset.data_root, and so on for val and test."
         )
-
-
-def _replace_values(node: Any, key: str, old: Any, new: Any) -> int:
-    """Replace every value `old` under a key by `new`; give their number."""
-    found = 0
-    for name, value in node.items() if hasattr(node, "items") else enumerate(node):
-        if name == key and value == old:
-            node[name] = new
-            found += 1
-        elif isinstance(value, (dict, list)):
-            found += _replace_values(value, key, old, new)
-    return found
+    for node in places:
+        node["data_root"] = root
 
 
 def read_config_file(path: str | Path) -> Config:

@@ -1,21 +1,22 @@
-"""Hooks."""
+"""Hooks of a run, and what works together with one: log lines and the sampler."""
 
 from afa.engine.hooks.checkpoint_hook import AFACheckpointHook
-from afa.engine.hooks.console_progress_hook import ConsoleProgressHook
+from afa.engine.hooks.console_progress_hook import AFALogProcessor, ConsoleProgressHook
 from afa.engine.hooks.non_finite_hook import NonFiniteHook
-from afa.engine.hooks.pending_validation_hook import PendingValidationHook
 from afa.engine.hooks.phase_hook import PhaseHook
-from afa.engine.hooks.release_workers_hook import ReleaseWorkersHook
-from afa.engine.hooks.reproducible_hook import ReproducibleHook
+from afa.engine.hooks.reproducible_hook import ReproducibleHook, SeededInfiniteSampler
+from afa.engine.hooks.runner_hooks import PendingValidationHook, ReleaseWorkersHook
 from afa.engine.hooks.wsss_visualization_hook import WSSSVisualizationHook
 
 __all__ = [
     "AFACheckpointHook",
+    "AFALogProcessor",
     "ConsoleProgressHook",
     "NonFiniteHook",
     "PendingValidationHook",
     "PhaseHook",
     "ReleaseWorkersHook",
     "ReproducibleHook",
+    "SeededInfiniteSampler",
     "WSSSVisualizationHook",
 ]

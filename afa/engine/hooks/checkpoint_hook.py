@@ -17,6 +17,7 @@ from afa.files.whole_file import write_text
 from afa.utils.environment import collect_versions
 
 _PART = ".{}.{}.part"  # name, process
+_collect_versions = functools.cache(collect_versions)  # starts git: once is enough
 
 
 @HOOKS.register_module()
@@ -41,7 +42,7 @@ class AFACheckpointHook(CheckpointHook):
             return
         for part in Path(self.out_dir).glob(_PART.format("*.pth", "*")):
             part.unlink(missing_ok=True)
-        for name in _info(runner, "replaced_ckpts"):
+        for name in runner.message_hub.runtime_info.get("replaced_ckpts", []):
             self._remove(name)
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
@@ -61,14 +62,13 @@ class AFACheckpointHook(CheckpointHook):
         step = runner.epoch if self.by_epoch else runner.iter
         # After a resume it is the file of the earlier process that is to be saved again.
         if self.file_backend.isfile(self._path(self.filename_tmpl.format(step))):
-            self._save_checkpoint_with_step(
-                runner, step, dict(epoch=runner.epoch, iter=runner.iter)
-            )
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, step, meta)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add what makes the file usable alone; all of it plain data."""
         meta = checkpoint["meta"]
-        meta["versions"] = _versions()
+        meta["versions"] = _collect_versions()
         meta["plain_config"] = plain_config(runner.cfg)
         meta["batch"] = batch_of(runner)
 
@@ -106,27 +106,31 @@ class AFACheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         if not self.save_best:
             return
-        step = runner.epoch if self.by_epoch else runner.iter
         if "auto" in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
-        several = len(self.key_indicators) > 1
+        hub, several = runner.message_hub, len(self.key_indicators) > 1
         for key, rule in zip(self.key_indicators, self.rules, strict=True):
             end = f"_{key}" if several else ""
-            score, best = metrics.get(key), _info(runner, f"best_score{end}")
+            score = metrics.get(key)
             if score is None:
                 runner.logger.warning(
                     f"save_best wants '{key}', which was not measured: {', '.join(metrics)}."
                 )
-            best = self.init_value_map[rule] if best == [] else best
-            if score is None or not self.is_better_than[key](score, best):
                 continue
-            old = _info(runner, f"best_ckpt{end}") or None
+            best = hub.runtime_info.get(f"best_score{end}", self.init_value_map[rule])
+            if not self.is_better_than[key](score, best):
+                continue
+            step = runner.epoch if self.by_epoch else runner.iter
             name = f"best_{key}_{self.filename_tmpl.format(step)}".replace("/", "_")
-            runner.message_hub.update_info(f"best_score{end}", score)
-            runner.message_hub.update_info(f"best_ckpt{end}", self._path(name))
-            self._note_best(key, self._path(name))
-            replaced = [Path(old).name] if old and Path(old).name != name else []
-            runner.message_hub.update_info("replaced_ckpts", replaced)
+            old = Path(hub.runtime_info.get(f"best_ckpt{end}") or name).name
+            replaced = [old] if old != name else []
+            hub.update_info(f"best_score{end}", score)
+            hub.update_info(f"best_ckpt{end}", self._path(name))
+            hub.update_info("replaced_ckpts", replaced)
+            if several:  # attributes of mmengine's hook, which publish_keys and others read
+                self.best_ckpt_path_dict[key] = self._path(name)
+            else:
+                self.best_ckpt_path = self._path(name)
             meta = dict(epoch=runner.epoch, iter=runner.iter)
             self._write(runner, name, meta, save_optimizer=False, save_param_scheduler=False,
                         by_epoch=False)  # fmt: skip
@@ -134,13 +138,6 @@ class AFACheckpointHook(CheckpointHook):
             if is_main_process():
                 for file in replaced:
                     self._remove(file)
-
-    def _note_best(self, key: str, path: str) -> None:
-        """Keep the attributes of mmengine's hook, which publish_keys and others read."""
-        if len(self.key_indicators) == 1:
-            self.best_ckpt_path = path
-        else:
-            self.best_ckpt_path_dict[key] = path
 
     def _path(self, name: str) -> str:
         return self.file_backend.join_path(self.out_dir, name)
@@ -166,33 +163,16 @@ class AFACheckpointHook(CheckpointHook):
             if is_main_process():
                 os.replace(part, path)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise OSError(
                 f"The checkpoint '{path}' cannot be written ({error.strerror or error}); the ones "
                 "before it are as they were: make room (or mend the folder's permissions) and "
                 "start again with --resume."
             ) from error
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        finally:
+            part.unlink(missing_ok=True)  # what a failure has left
 
 
 def batch_of(runner: Runner) -> dict[str, int]:
-    """Tell how many images a step takes: ``per_process`` and ``processes``.
-
-    Args:
-        runner: The runner of a training.
-    """
+    """Tell how many images a step of a training takes: ``per_process`` and ``processes``."""
     per_process = getattr(runner.train_dataloader, "batch_size", None) or 0
     return dict(per_process=int(per_process), processes=get_world_size())
-
-
-def _info(runner: Runner, key: str) -> Any:
-    """Return what the message hub knows, an empty list for nothing."""
-    known = runner.message_hub.runtime_info
-    return known.get(key, [])
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    return collect_versions()  # starts git: once is enough

@@ -1,16 +1,19 @@
-"""A calm console: one line per so many iterations, with the time left."""
+"""A calm console: one line per so many iterations, with the time left; and memory in the log."""
 
+import re
+import resource
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
-from mmseg.registry import HOOKS
+from mmengine.runner import LogProcessor, Runner
+from mmseg.registry import HOOKS, LOG_PROCESSORS
 
+from afa.engine.dist import unwrapped
 from afa.engine.hooks.phase_hook import PhaseHook
-from afa.engine.log_processor import peak_memory_mb
 from afa.utils.progress import time_text
 
 # Key of a metric -> what people call it.
@@ -37,6 +40,9 @@ class ConsoleProgressHook(Hook):
     Args:
         interval: iterations (or batches, in validation and testing) between two lines.
         say: prints a line.
+
+    Raises:
+        ValueError: if the interval is not positive.
     """
 
     def __init__(
@@ -56,7 +62,7 @@ class ConsoleProgressHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Weigh the iterations and start the clock."""
         phases = [hook for hook in runner.hooks if isinstance(hook, PhaseHook)]
-        costs = getattr(getattr(runner.model, "module", runner.model), "phases", {})
+        costs = getattr(unwrapped(runner.model), "phases", {})
         self._work = [
             costs.get(phases[0].phase(index), 1.0) if phases else 1.0
             for index in range(runner.max_iters)
@@ -77,14 +83,13 @@ class ConsoleProgressHook(Hook):
         if done % self.interval and done != runner.max_iters:
             return
         spent = time.perf_counter() - self._begin - self._paused
-        rate = spent / sum(self._work[self._start_iter : done])
-        phase = getattr(getattr(runner.model, "module", runner.model), "phase", None)
+        left = spent / sum(self._work[self._start_iter : done]) * sum(self._work[done:])
+        phase = getattr(unwrapped(runner.model), "phase", None)
         parts = [f"train {done}/{runner.max_iters}", f"phase {phase}" if phase else ""]
         if outputs and "loss" in outputs:
             history = runner.message_hub.log_scalars.get("train/loss")
             loss = history.mean(self.interval) if history else float(outputs["loss"])
             parts.append(f"loss {float(loss):.3f},")
-        left = rate * sum(self._work[done:])
         self.say(" ".join(filter(None, parts)) + f" {time_text(left)} left")
 
     def before_val(self, runner: Runner) -> None:
@@ -120,8 +125,34 @@ class ConsoleProgressHook(Hook):
 
     def _note_memory(self) -> None:
         """Keep the peak; mmengine's log sets the one of the GPU back to 0 at every line."""
-        if torch.cuda.is_available():
-            now = torch.cuda.max_memory_allocated() // 2**20
-        else:
-            now = peak_memory_mb()
+        on_gpu = torch.cuda.is_available()
+        now = torch.cuda.max_memory_allocated() // 2**20 if on_gpu else peak_memory_mb()
         self.peak_memory_mib = max(self.peak_memory_mib, int(now))
+
+
+def peak_memory_mb() -> int:
+    """Return the peak memory (resident set) of this process, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+@LOG_PROCESSORS.register_module()
+class AFALogProcessor(LogProcessor):
+    """mmengine's log lines, with `memory` on CPU too.
+
+    On a GPU `memory` is the peak memory of the tensors there, as in mmengine; without one it is
+    the peak memory of the process (the data workers not counted). Both in MB.
+    """
+
+    def get_log_after_iter(
+        self, runner: Any, batch_idx: int, mode: str
+    ) -> tuple[dict[str, Any], str]:
+        """Give the values of an iteration by name, and its log line."""
+        tag, line = super().get_log_after_iter(runner, batch_idx, mode)
+        if "memory" not in tag:
+            tag["memory"] = peak_memory_mb()
+            memory = f"memory: {tag['memory']}  "
+            # Where mmengine puts it: between the times and the losses.
+            line, found = re.subn(r"(data_time: \S+  )", rf"\g<1>{memory}", line, count=1)
+            line = line if found else f"{line}  {memory.rstrip()}"
+        return tag, line

@@ -1,6 +1,5 @@
 """Stop, or leave out a step, when a loss or a gradient is no number."""
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from afa.engine.step_dump import image_names, write_step_dump
+from afa.engine.checkpoints.fit import some_names
+from afa.engine.dist import unwrapped
+from afa.engine.step_dump import image_names, loss_numbers, random_states, write_step_dump
 
 _KEY = "num_skipped_steps"
 
@@ -64,7 +65,7 @@ class NonFiniteHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Put the watch around what computes losses and updates."""
-        model = getattr(runner.model, "module", runner.model)
+        model = unwrapped(runner.model)
         wrapper = runner.optim_wrapper
         if not hasattr(wrapper, "optimizer") or not hasattr(model, "parse_losses"):
             runner.logger.warning("NonFiniteHook: losses of this kind of run are not watched.")
@@ -138,8 +139,7 @@ class NonFiniteHook(Hook):
         """
         mine = (~torch.isfinite(values)).any().float()
         bad = mine.clone()
-        if dist.get_world_size() > 1:
-            dist.all_reduce(bad, op="max")
+        dist.all_reduce(bad, op="max")
         logged = {k: v for k, v in self._log_vars.items() if isinstance(v, torch.Tensor)}
         answers = [mine, bad, *(value.detach().float() for value in logged.values())]
         is_mine, is_bad, *numbers = torch.stack(answers).tolist()
@@ -155,9 +155,12 @@ class NonFiniteHook(Hook):
         """
         mine = None
         if self._is_mine:
-            path = self._write_dump(runner)
+            name = f"iter_{runner.iter}_process_{runner.rank}.pth"
+            path = Path(runner.work_dir) / "non_finite" / name
+            losses = loss_numbers(self._losses)
+            write_step_dump(path, runner, self._batch, self._random, losses)
             mine = f"{what}; images: {', '.join(image_names(self._batch)) or 'unnamed'}; {path}"
-        said = [text for text in _gather(mine) if text]
+        said = filter(None, dist.all_gather_object(mine))
         skipped = runner.message_hub.runtime_info.get(_KEY, 0) + 1
         runner.message_hub.update_info(_KEY, skipped)
         sentence = (
@@ -174,45 +177,9 @@ class NonFiniteHook(Hook):
             "in custom_hooks)."
         )
 
-    def _write_dump(self, runner: Runner) -> Path:
-        folder = Path(runner.work_dir) / "non_finite"
-        path = folder / f"iter_{runner.iter}_process_{runner.rank}.pth"
-        return write_step_dump(path, runner, self._batch, self._random, _numbers(self._losses))
-
-
-def random_states() -> dict[str, Any]:
-    """Return the states of the random generators as plain data and tensors."""
-    kind, keys, *rest = np.random.get_state()
-    states: dict[str, Any] = dict(
-        python=random.getstate(),
-        numpy=(kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
-        torch=torch.get_rng_state(),
-    )
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
-
-
-def _gather(text: str | None) -> list[str | None]:
-    """Collect what every process says."""
-    if dist.get_world_size() == 1:
-        return [text]
-    said: list[str | None] = [None] * dist.get_world_size()
-    torch.distributed.all_gather_object(said, text)
-    return said
-
-
-def _numbers(losses: Mapping[str, Any]) -> dict[str, float]:
-    """Return each loss as mmengine sums it."""
-    values = {}
-    for name, value in losses.items():
-        parts = value if isinstance(value, (list, tuple)) else [value]
-        values[name] = float(sum(part.detach().mean() for part in parts))
-    return values
-
 
 def _bad_losses(losses: Mapping[str, Any]) -> str:
-    bad = [f"{k} is {v}" for k, v in _numbers(losses).items() if not np.isfinite(v)]
+    bad = [f"{k} is {v}" for k, v in loss_numbers(losses).items() if not np.isfinite(v)]
     return ", ".join(bad) or "the sum of the losses is infinite"
 
 
@@ -229,5 +196,4 @@ def _bad_gradients(model: nn.Module) -> str:
         for name, value in model.named_parameters()
         if value.grad is not None and not torch.isfinite(value.grad).all()
     ]
-    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    return f"the gradients of {', '.join(bad[:3])}{more} hold NaN or Inf"
+    return f"the gradients of {some_names(bad)} hold NaN or Inf"

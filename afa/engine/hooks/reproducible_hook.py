@@ -1,30 +1,74 @@
-"""Make what a run draws depend on its seed and the iteration alone."""
+"""Make what a run draws depend on its seed and its place alone: the sampler, and its hook."""
 
+import itertools
 import random
+from collections.abc import Iterator, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
+from mmseg.registry import DATA_SAMPLERS, HOOKS
 
 
-def _set_seeds(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+class SampleIndex(int):
+    """Index of a sample that carries a seed; elsewhere it is a plain int."""
+
+    seed: int
+
+    def __new__(cls, index: int, seed: int) -> "SampleIndex":
+        """Make an index with a seed."""
+        self = super().__new__(cls, index)
+        self.seed = seed
+        return self
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Give what it is made of, for the way to a worker process."""
+        return int(self), self.seed
 
 
-class _SeedTransform(BaseTransform):
-    """Seed the augmentation with the seed that the sample's index carries, if it has one."""
+@DATA_SAMPLERS.register_module()
+class SeededInfiniteSampler(InfiniteSampler):
+    """mmengine's InfiniteSampler whose n-th index carries a seed made of n.
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        seed = getattr(results.get("sample_idx"), "seed", None)
-        if seed is not None:
-            _set_seeds(seed)
-        return results
+    The augmentation of a sample then depends on its place in the run, and neither on the worker
+    that makes it nor on what was drawn before: a resumed run sees the images that the run in one
+    piece sees. :class:`ReproducibleHook` reads the seeds. The place is counted over all processes.
+
+    Args:
+        dataset: The data set.
+        shuffle: Whether to shuffle it.
+        seed: Seed of the run; mmengine's runner gives it. None draws one.
+    """
+
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
+        super().__init__(dataset, shuffle=shuffle, seed=seed)
+
+    def _indices_of_rank(self) -> Iterator[int]:
+        """Yield the indices of this process."""
+        yield from self._seeded(0)
+
+    def skip(self, num_samples: int) -> None:
+        """Go to the place of a resumed run; nothing is loaded, and no seed is made in vain.
+
+        Args:
+            num_samples: How many indices this process has had, from the start of the run.
+
+        Raises:
+            ValueError: If the number is negative.
+        """
+        if num_samples < 0:
+            raise ValueError(f"num_samples must not be negative, got {num_samples}.")
+        self.indices = self._seeded(num_samples)
+
+    def _seeded(self, begin: int) -> Iterator[int]:
+        plain = itertools.islice(super()._indices_of_rank(), begin, None)
+        for count, index in enumerate(plain, begin):
+            place = self.rank + count * self.world_size
+            yield SampleIndex(index, _mixed_seed(self.seed, place))
 
 
 @HOOKS.register_module()
@@ -40,14 +84,9 @@ class ReproducibleHook(Hook):
     priority = "VERY_HIGH"
 
     def before_train(self, runner: Runner) -> None:
-        """Put the seeding in front of the pipeline, before workers copy it.
-
-        Args:
-            runner: The runner.
-        """
-        dataset = runner.train_dataloader.dataset
-        for inner in self._leaves(dataset):
-            transforms = inner.pipeline.transforms
+        """Put the seeding in front of the pipeline, before workers copy it."""
+        for dataset in self._leaves(runner.train_dataloader.dataset):
+            transforms = dataset.pipeline.transforms
             if not any(isinstance(t, _SeedTransform) for t in transforms):
                 transforms.insert(0, _SeedTransform())
 
@@ -59,16 +98,8 @@ class ReproducibleHook(Hook):
             return [leaf for inner in dataset.datasets for leaf in self._leaves(inner)]
         return self._leaves(dataset.dataset) if hasattr(dataset, "dataset") else []
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
-    ) -> None:
-        """Seed the iteration.
-
-        Args:
-            runner: The runner.
-            batch_idx: Index of the batch.
-            data_batch: The batch.
-        """
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed the iteration."""
         del batch_idx, data_batch
         self._seed(runner)
 
@@ -77,5 +108,25 @@ class ReproducibleHook(Hook):
         self._seed(runner, 1)
 
     def _seed(self, runner: Runner, *purpose: int) -> None:
-        key = (runner.seed or 0, runner.iter, runner.rank, *purpose)
-        _set_seeds(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        _set_seeds(_mixed_seed(runner.seed or 0, runner.iter, runner.rank, *purpose))
+
+
+class _SeedTransform(BaseTransform):
+    """Seed the augmentation with the seed that the sample's index carries, if it has one."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        seed = getattr(results.get("sample_idx"), "seed", None)
+        if seed is not None:
+            _set_seeds(seed)
+        return results
+
+
+def _mixed_seed(*numbers: int) -> int:
+    """Make one seed of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _set_seeds(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

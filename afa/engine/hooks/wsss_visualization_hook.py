@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
+from afa.engine.dist import unwrapped
 from afa.utils.evaluating import evaluating, keep_random_state
 from afa.visualization import (
     grid,
@@ -62,14 +62,14 @@ class WSSSVisualizationHook(Hook):
     def __init__(
         self, interval: int, num_images: int = 4, num_queries: int = 3, draw_val: bool = True
     ) -> None:
-        for name, value in dict(
-            interval=interval, num_images=num_images, num_queries=num_queries
-        ).items():
-            if value < 1:
-                raise ValueError(f"WSSSVisualizationHook needs {name} >= 1, got {value}")
         self.interval = interval
         self.num_images = num_images
         self.num_queries = num_queries
+        for name in ("interval", "num_images", "num_queries"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"WSSSVisualizationHook needs {name} >= 1, got {getattr(self, name)}"
+                )
         self.draw_val = draw_val
         self._samples: list[dict] = []
         self._metainfo: dict[str, Any] = {}
@@ -80,17 +80,16 @@ class WSSSVisualizationHook(Hook):
         Raises:
             ValueError: if the model cannot make labels.
         """
-        if not hasattr(self._model(runner), "training_view"):
+        model = unwrapped(runner.model)
+        if not hasattr(model, "training_view"):
             raise ValueError(
                 "WSSSVisualizationHook draws what training_view() of a model such as AFA gives, "
-                f"but {type(self._model(runner)).__name__} has none: take the hook out of "
-                "custom_hooks"
+                f"but {type(model).__name__} has none: take the hook out of custom_hooks"
             )
         if runner.rank != 0:
             return
         validates = self.draw_val and runner.val_loop is not None
-        loader = runner.val_dataloader if validates else runner.train_dataloader
-        dataset = loader.dataset
+        dataset = (runner.val_dataloader if validates else runner.train_dataloader).dataset
         self._metainfo = dict(dataset.metainfo)
         chosen = np.linspace(0, len(dataset) - 1, min(self.num_images, len(dataset)))
         with keep_random_state():
@@ -109,22 +108,17 @@ class WSSSVisualizationHook(Hook):
         del batch_idx, data_batch, outputs
         if runner.rank != 0 or not self.every_n_train_iters(runner, self.interval):
             return
-        model = self._model(runner)
+        model = unwrapped(runner.model)
         with keep_random_state(), evaluating(model):
             looks = [_look(model, sample) for sample in self._samples]
         step = runner.iter + 1
         runner.visualizer.add_image("wsss_labels", self._draw_labels(looks), step)
         runner.visualizer.add_image("wsss_queries", self._draw_queries(looks), step)
 
-    @staticmethod
-    def _model(runner: Runner) -> Any:
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
     def _draw_labels(self, looks: list[_Look]) -> np.ndarray:
         """Draw one row an image: photo, CAM and label maps."""
         classes, palette = self._metainfo["classes"], self._metainfo["palette"]
         rows, shown = [], []
-        names = list(looks[0].labels)
         has_truth = all(look.truth is not None for look in looks)
         for look in looks:
             maps = list(look.labels.values())
@@ -133,7 +127,7 @@ class WSSSVisualizationHook(Hook):
             shown += maps
             overlays = [overlay_label(look.image, label, palette) for label in maps]
             rows.append([look.image, heatmap(look.image, look.cam), *overlays])
-        titles = ["photo", "CAM", *names, *(["truth"] if has_truth else [])]
+        titles = ["photo", "CAM", *looks[0].labels, *(["truth"] if has_truth else [])]
         legend = legend_entries(shown, classes, palette)
         return grid(rows, titles, [look.name for look in looks], legend)
 
@@ -163,7 +157,7 @@ def _look(model: Any, packed: dict) -> _Look:
     size = tuple(inputs.shape[2:])
     view = model.training_view(inputs, sample)
     return _Look(
-        name=_name(sample),
+        name=str(sample.metainfo.get("img_id", sample.metainfo.get("img_path", ""))),
         image=model.rgb_images(inputs)[0].permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy(),
         cam=view.cams.amax(0).cpu().numpy() if len(view.cams) else np.zeros(size, np.float32),
         labels={title: value.cpu().numpy() for title, value in view.labels.items()},
@@ -171,10 +165,6 @@ def _look(model: Any, packed: dict) -> _Look:
         query_maps={title: value.cpu().numpy() for title, value in view.query_maps.items()},
         token_grid=view.grid,
     )
-
-
-def _name(sample: Any) -> str:
-    return str(sample.metainfo.get("img_id", sample.metainfo.get("img_path", "")))
 
 
 def _truth(sample: Any, size: tuple[int, int]) -> np.ndarray | None:

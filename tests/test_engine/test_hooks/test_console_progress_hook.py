@@ -1,9 +1,11 @@
 from types import SimpleNamespace
 
 import pytest
+from mmengine.runner import LogProcessor
 
 from afa.engine.hooks import ConsoleProgressHook, PhaseHook
 from afa.engine.hooks import console_progress_hook as module
+from afa.engine.hooks.console_progress_hook import AFALogProcessor, peak_memory_mb
 
 
 @pytest.fixture
@@ -107,3 +109,31 @@ def test_testing_has_lines(clock):
 def test_interval_must_be_positive():
     with pytest.raises(ValueError, match="interval >= 1, got 0"):
         ConsoleProgressHook(interval=0)
+
+
+def test_peak_memory_grows_with_what_is_kept():
+    before = peak_memory_mb()
+    kept = bytearray(200 * 2**20)
+    kept[::4096] = b"x" * len(kept[::4096])  # touch every page
+    assert peak_memory_mb() >= before
+    assert peak_memory_mb() > 200
+
+
+def _line(monkeypatch, tag, line):
+    monkeypatch.setattr(LogProcessor, "get_log_after_iter", lambda *args: (dict(tag), line))
+    return AFALogProcessor(by_epoch=False).get_log_after_iter(None, 0, "train")
+
+
+def test_memory_stands_between_times_and_losses(monkeypatch):
+    tag, line = _line(monkeypatch, {}, "lr: 1  time: 1.0  data_time: 0.1  loss: 2.0")
+    assert line == f"lr: 1  time: 1.0  data_time: 0.1  memory: {tag['memory']}  loss: 2.0"
+
+
+def test_without_times_it_stands_at_the_end(monkeypatch):
+    tag, line = _line(monkeypatch, {}, "lr: 1  loss: 2.0")
+    assert line == f"lr: 1  loss: 2.0  memory: {tag['memory']}"
+
+
+def test_memory_of_a_gpu_is_left_alone(monkeypatch):
+    tag, line = _line(monkeypatch, {"memory": 5}, "memory: 5  loss: 2.0")
+    assert (tag["memory"], line) == (5, "memory: 5  loss: 2.0")

@@ -8,8 +8,7 @@ import torch.distributed as torch_dist
 import torch.multiprocessing as mp
 from toy_afa import gradients, make_afa, make_inputs, make_samples, total
 
-from afa.engine.dist import init_dist
-from afa.engine.model_wrappers import AFADistributedDataParallel
+from afa.engine.dist import AFADistributedDataParallel, init_dist
 
 LABELS = [[1, 0, 1], [0, 1, 0], [0, 0, 0], [0, 1, 1]]
 BOXES = [(0, 32, 0, 48), (0, 32, 0, 48), (8, 24, 0, 20), (0, 16, 4, 30)]

@@ -15,8 +15,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from afa.engine.dist import init_dist
-from afa.engine.model_wrappers import AFADistributedDataParallel
+from afa.engine.dist import AFADistributedDataParallel, init_dist
 from afa.models import AffinityNet
 from afa.models.functional import pair_label
 from afa.models.losses import pair_affinity_loss

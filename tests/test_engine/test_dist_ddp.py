@@ -7,8 +7,7 @@ import torch.multiprocessing as mp
 from mmseg.registry import MODEL_WRAPPERS
 from torch import nn
 
-from afa.engine.dist import init_dist
-from afa.engine.model_wrappers import AFADistributedDataParallel
+from afa.engine.dist import AFADistributedDataParallel, init_dist
 
 
 class _Net(nn.Module):

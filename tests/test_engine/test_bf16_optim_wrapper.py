@@ -3,7 +3,7 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from afa.engine.optimizers import BF16OptimWrapper
+from afa.engine.bf16_optim_wrapper import BF16OptimWrapper
 
 
 def _pair(cls):

@@ -20,11 +20,7 @@ class BF16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Enter autocast on the device of the model.
-
-        Args:
-            model: The model that is trained.
-        """
+        """Enter autocast on the device of the model that is trained."""
         device_type = next(model.parameters()).device.type
         # Without the cache of cast weights: a pass without gradient (CAMs) inside the context
         # would leave weights there that a later pass with gradient cannot learn from.

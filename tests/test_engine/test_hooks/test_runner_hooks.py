@@ -1,10 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.runner import ValLoop
 from toy_run import losses
 
 from afa.engine.hooks.checkpoint_hook import AFACheckpointHook
+from afa.engine.hooks.runner_hooks import ReleaseWorkersHook
 from afa.engine.runner import build_runner
 
 
@@ -88,3 +90,19 @@ def test_a_run_without_validation_resumes(toy_cfg):
     runner = build_runner(toy_cfg, resume=checkpoint)
     runner.train()
     assert runner.iter == 6
+
+
+def test_both_holders_let_the_iterator_go():
+    loader = SimpleNamespace(_iterator="workers")
+    loop = SimpleNamespace(dataloader_iterator=SimpleNamespace(_iterator="workers"))
+    ReleaseWorkersHook().after_train(SimpleNamespace(train_dataloader=loader, train_loop=loop))
+    assert loader._iterator is None
+    assert loop.dataloader_iterator._iterator is None
+
+
+def test_a_loop_by_epochs_has_no_iterator_of_its_own():
+    loader = SimpleNamespace()
+    ReleaseWorkersHook().after_train(
+        SimpleNamespace(train_dataloader=loader, train_loop=SimpleNamespace())
+    )
+    assert not hasattr(loader, "_iterator")

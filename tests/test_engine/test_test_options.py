@@ -1,13 +1,37 @@
+import json
+
 import numpy as np
 import pytest
 from mmengine.config import ConfigDict
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
-from afa.engine import evaluation_setup
-from afa.engine.evaluation_options import EvaluationOptions
-from afa.engine.evaluation_setup import VOC_FOLDER, apply_options
+from afa.engine import test_options
 from afa.engine.runner import build_runner
+from afa.engine.test_options import VOC_FOLDER, EvaluationOptions, apply_options, write_report
 from afa.files.label_png import read_label_png
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (dict(tta_merge="mean"), "--tta-merge has no effect without --tta"),
+        (dict(crf_workers=2), "--crf-workers has no effect without --crf"),
+        (dict(crf_workers=0), "--crf-workers has no effect without --crf"),
+        (dict(out="here"), "--out has no effect without --format-only"),
+        (dict(overwrite=True), "--overwrite has no effect without --format-only"),
+        (dict(crf=True, crf_workers=-1), "--crf-workers must be 0 or more, got -1"),
+    ],
+)
+def test_options_without_effect_or_out_of_range_are_refused(given, text):
+    with pytest.raises(ValueError, match=text):
+        EvaluationOptions(**given)
+
+
+def test_options_that_go_together():
+    EvaluationOptions()
+    EvaluationOptions(tta=True, tta_merge="mean", crf=True, crf_workers=0)
+    EvaluationOptions(format_only=True, out="here", overwrite=True, split="test")
+
 
 PAPER_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5)
 TTA_PIPELINE = [
@@ -135,13 +159,13 @@ def test_other_loops_and_no_metric_are_refused(root, tmp_path):
 
 
 def test_cores_are_shared_by_the_processes_of_a_machine(monkeypatch):
-    monkeypatch.setattr(evaluation_setup.os, "sched_getaffinity", lambda _: set(range(12)))
+    monkeypatch.setattr(test_options.os, "sched_getaffinity", lambda _: set(range(12)))
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert evaluation_setup._default_workers() == 8
+    assert test_options._default_workers() == 8
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert evaluation_setup._default_workers() == 5
+    assert test_options._default_workers() == 5
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "12")
-    assert evaluation_setup._default_workers() == 1
+    assert test_options._default_workers() == 1
 
 
 # ---- another list -------------------------------------------------------------------------------
@@ -247,3 +271,39 @@ def test_a_test_that_can_measure_nothing_is_refused(root, tmp_path):
     _applied(root, tmp_path, changes, format_only=True)
     changes.pop("test_evaluator")  # with classification there is something to measure
     assert "cls/F1" in _run(root, tmp_path, changes)
+
+
+def _report(tmp_path, options=None, **changes):
+    write_photos(tmp_path / "data", 2)
+    cfg = make_cfg(tmp_path / "data", tmp_path / "work", **changes)
+    cfg.load_from = write_checkpoint(tmp_path / "model.pth")
+    options = options or EvaluationOptions()
+    runner = build_runner(cfg, stage="test", options=options)
+    figures = {"seg/mIoU": 12.5, "seg/IoU.a": float("nan")}
+    path = write_report(runner, figures, options, seconds=5.0)
+    assert path.parent == tmp_path / "work" / runner.timestamp
+    return json.loads(path.read_text())
+
+
+def test_what_a_plain_test_leaves(tmp_path):
+    report = _report(tmp_path)
+    assert report["figures"] == {"seg/mIoU": 12.5, "seg/IoU.a": None}
+    assert (report["num_images"], report["seconds"], report["seconds_per_image"]) == (2, 5.0, 2.5)
+    assert report["tta"] is None and report["crf"] is None
+    assert report["options"]["format_only"] is False
+    assert report["checkpoint"] == str(tmp_path / "model.pth")
+
+
+def test_settings_of_scales_and_crf_are_those_that_were_used(tmp_path):
+    test_cfg = dict(tta=dict(scales=(1.0,)), crf=dict(num_iters=2, max_side=90))
+    options = EvaluationOptions(tta=True, tta_merge="mean", crf=True, crf_workers=2)
+    report = _report(tmp_path, options, model__test_cfg=test_cfg)
+    assert report["tta"] == dict(scales=[1.0], flip=True, merge="mean")
+    assert report["crf"]["num_iters"] == 2 and report["crf"]["bi_weight"] == 4
+    assert (report["crf"]["max_side"], report["crf"]["num_workers"]) == (90, 2)
+
+
+def test_a_tta_model_of_the_config_is_named(tmp_path):
+    changes = dict(tta_model=dict(type="SegTTAModel"), tta_pipeline=[])
+    report = _report(tmp_path, EvaluationOptions(tta=True), **changes)
+    assert report["tta"] == dict(tta_model="SegTTAModel")

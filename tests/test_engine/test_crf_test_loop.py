@@ -11,9 +11,9 @@ from PIL import Image
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
 from afa.datasets import LoadPhoto
-from afa.engine.evaluation_options import EvaluationOptions
-from afa.engine.loops import crf_test_loop
+from afa.engine import crf_test_loop
 from afa.engine.runner import build_runner
+from afa.engine.test_options import EvaluationOptions
 from afa.files import crf
 from afa.files.crf import dense_crf
 
@@ -176,7 +176,7 @@ def test_missing_pydensecrf(photos, tmp_path, monkeypatch):
 
 
 def test_results_without_logits(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("afa.engine.evaluation_setup._keep_logits", lambda model, size: None)
+    monkeypatch.setattr("afa.engine.test_options._keep_logits", lambda model, size: None)
     with pytest.raises(ValueError, match="needs results with seg_logits"):
         _test(photos, tmp_path)
 

@@ -1,21 +1,30 @@
-"""Change a config so that its test does what the options of tools/test.py say."""
+"""What a test does beside running the network once: its options, their config, their report."""
 
 import copy
 import os
 import os.path as osp
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_world_size
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS, MODELS
 
 from afa.datasets import VOC12Dataset
-from afa.engine.config.check import stage_datasets
 from afa.engine.config.components import find_component
-from afa.engine.evaluation_options import EvaluationOptions
-from afa.models import AFA, MultiScaleTTA
+from afa.engine.config.files import stage_datasets
+from afa.engine.crf_test_loop import CRFTestLoop
+from afa.files.whole_file import write_json
+from afa.models import MultiScaleTTA
+from afa.utils.environment import collect_versions
 
+REPORT = "test.json"
 VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 _LOOP_KEYS = ("label_thr", "max_side")  # of test_cfg.crf; the others are constants of the CRF
 _IOU_METRICS = ("WSSSIoUMetric", "IoUMetric")
@@ -24,12 +33,55 @@ _TRUTH_STEPS = ("LoadAnnotations", "LoadOptionalMask")
 _MAX_WORKERS = 8
 
 
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Options of ``tools/test.py``.
+
+    Args:
+        tta: test at several scales with mirror images.
+        tta_merge: ``'max'`` or ``'mean'`` over scales; None as the config says.
+        crf: sharpen the segmentation with a dense CRF.
+        crf_workers: processes that compute CRFs; None for what the machine has.
+        split: name of the list of images, instead of the config's.
+        format_only: write label maps and measure nothing.
+        out: folder for the label maps; None for one in the work dir.
+        overwrite: replace the label maps of an earlier run.
+
+    Raises:
+        ValueError: If an option has no effect, or is out of range.
+    """
+
+    tta: bool = False
+    tta_merge: str | None = None
+    crf: bool = False
+    crf_workers: int | None = None
+    split: str | None = None
+    format_only: bool = False
+    out: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        needs = (
+            ("--tta-merge", self.tta_merge is not None, "--tta", self.tta),
+            ("--crf-workers", self.crf_workers is not None, "--crf", self.crf),
+            ("--out", self.out is not None, "--format-only", self.format_only),
+            ("--overwrite", self.overwrite, "--format-only", self.format_only),
+        )
+        for option, given, needed, there in needs:
+            if given and not there:
+                raise ValueError(f"{option} has no effect without {needed}: add it.")
+        if self.crf_workers is not None and self.crf_workers < 0:
+            raise ValueError(
+                f"--crf-workers must be 0 or more, got {self.crf_workers}: 0 computes the CRFs in "
+                "the main process."
+            )
+
+
 def apply_options(cfg: Config, options: EvaluationOptions) -> None:
     """Change a config in place so that its test does what the options say.
 
-    Args:
-        cfg: The config, with its components registered.
-        options: The options.
+    Its components must be registered.
 
     Raises:
         ValueError: If config and options do not go together.
@@ -73,9 +125,9 @@ def _choose_split(cfg: Config, split: str) -> None:
                     dataset[key] = copy.deepcopy(other[key])
             return
     folder = osp.dirname(dataset["ann_file"])
-    whole = osp.join(dataset.get("data_root") or "", folder)
-    if osp.basename(split) != split or not osp.isfile(osp.join(whole, f"{split}.txt")):
-        names = sorted(osp.splitext(name)[0] for name in _listdir(whole) if name.endswith(".txt"))
+    whole = Path(dataset.get("data_root") or "", folder)
+    if osp.basename(split) != split or not (whole / f"{split}.txt").is_file():
+        names = sorted(path.stem for path in whole.glob("*.txt"))
         raise ValueError(
             f"There is no list '{split}.txt' in '{whole}': --split takes one of "
             f"{', '.join(names) or 'those that you put there'}."
@@ -83,12 +135,8 @@ def _choose_split(cfg: Config, split: str) -> None:
     dataset["ann_file"] = osp.join(folder, f"{split}.txt")
 
 
-def _listdir(folder: str) -> list[str]:
-    return os.listdir(folder or ".") if osp.isdir(folder or ".") else []
-
-
 def _stem(dataset: Mapping[str, Any]) -> str:
-    return osp.splitext(osp.basename(dataset.get("ann_file") or ""))[0]
+    return Path(dataset.get("ann_file") or "").stem
 
 
 def _split(dataset: Mapping[str, Any]) -> str:
@@ -115,15 +163,11 @@ def _use_tta(cfg: Config, options: EvaluationOptions) -> None:
             "them out, or remove tta_model for the scales of model.test_cfg.tta."
         )
     _keep_logits(cfg.model, "full")
-    _set_pipeline(cfg, cfg.tta_pipeline)
+    for dataset in _test_datasets(cfg):
+        dataset["pipeline"] = cfg.tta_pipeline
+    cfg.test_pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
-
-
-def _set_pipeline(cfg: Config, pipeline: Any) -> None:
-    for dataset in _test_datasets(cfg):
-        dataset["pipeline"] = pipeline
-    cfg.test_pipeline = pipeline
 
 
 def _keep_logits(model: Any, size: str) -> None:
@@ -131,7 +175,7 @@ def _keep_logits(model: Any, size: str) -> None:
     component = find_component(model.get("type"), MODELS)
     if component is MultiScaleTTA:
         model["seg_logits"] = size
-    elif isinstance(component, type) and issubclass(component, AFA):
+    elif getattr(component, "keeps_logits", False):
         model["test_cfg"] = ConfigDict({**(model.get("test_cfg") or {}), "seg_logits": size})
 
 
@@ -148,7 +192,7 @@ def _use_crf(cfg: Config, crf: dict[str, Any], options: EvaluationOptions) -> No
     if options.format_only:
         return
     metrics = _metrics(cfg)
-    own = [m for m in metrics if m.get("type") in _IOU_METRICS and _field(m) == "pred_sem_seg"]
+    own = [m for m in metrics if m.get("type") in _IOU_METRICS and _measures_seg(m)]
     if not own:
         raise ValueError(
             "--crf needs a metric of the segmentation in test_evaluator, such as "
@@ -173,8 +217,8 @@ def _metrics(cfg: Config) -> list[Any]:
     return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
 
 
-def _field(metric: Mapping[str, Any]) -> str:
-    return metric.get("field", "pred_sem_seg")
+def _measures_seg(metric: Mapping[str, Any]) -> bool:
+    return metric.get("field", "pred_sem_seg") == "pred_sem_seg"
 
 
 def _format_only(cfg: Config, options: EvaluationOptions) -> None:
@@ -195,13 +239,11 @@ def _format_only(cfg: Config, options: EvaluationOptions) -> None:
     if "pseudo_labels" in (inner.get("test_cfg") or {}):
         inner["test_cfg"]["pseudo_labels"] = False
     cfg.test_evaluator = ConfigDict(
-        {
-            "type": "LabelPNGMetric",
-            "out_dir": options.out or osp.join(cfg.work_dir, f"format-{_split(datasets[0])}"),
-            **_result_places(datasets[0]),
-            "field": "pred_crf" if options.crf else "pred_sem_seg",
-            "overwrite": options.overwrite,
-        }
+        type="LabelPNGMetric",
+        out_dir=options.out or osp.join(cfg.work_dir, f"format-{_split(datasets[0])}"),
+        **_result_places(datasets[0]),
+        field="pred_crf" if options.crf else "pred_sem_seg",
+        overwrite=options.overwrite,
     )
 
 
@@ -223,14 +265,10 @@ def _without_truth(steps: Any) -> list[Any]:
             kept += [inner_steps] if inner_steps or not step else []  # [] would leave no variant
         elif not isinstance(step, Mapping):
             kept.append(step)
-        elif not _loads_truth(step):
+        elif not any(name in str(step.get("type")) for name in _TRUTH_STEPS):
             inner = {k: _without_truth(step[k]) for k in ("transforms",) if k in step}
             kept.append(ConfigDict({**step, **inner}))
     return kept
-
-
-def _loads_truth(step: Mapping[str, Any]) -> bool:
-    return any(name in str(step.get("type")) for name in _TRUTH_STEPS)
 
 
 def _check_truth(cfg: Config) -> None:
@@ -243,3 +281,60 @@ def _check_truth(cfg: Config) -> None:
             "The test pipeline loads no masks (LoadAnnotations), so that nothing can be measured: "
             "add it, or write label maps with --format-only."
         )
+
+
+def write_report(
+    runner: Runner, metrics: Mapping[str, Any], options: EvaluationOptions, seconds: float
+) -> Path:
+    """Write ``test.json``, figures and what they depend on, into the log folder of a run.
+
+    Only the main process may call it. The file is returned.
+
+    Args:
+        runner: The runner after its test.
+        metrics: Its figures.
+        options: The options of the test.
+        seconds: How long it took.
+    """
+    cfg, num_images = runner.cfg, len(runner.test_dataloader.dataset)
+    path = Path(runner.log_dir) / REPORT
+    device = next(runner.model.parameters()).device
+    write_json(
+        path,
+        dict(
+            figures=dict(metrics),
+            num_images=num_images,
+            config=cfg.filename,
+            checkpoint=cfg.load_from,
+            options=asdict(options),
+            tta=_tta_settings(runner) if options.tta else None,
+            crf=_crf_settings(runner) if options.crf else None,
+            seconds=round(seconds, 1),
+            seconds_per_image=round(seconds / num_images, 4),
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+            num_processes=get_world_size(),
+            versions=collect_versions(),
+        ),
+    )
+    return path
+
+
+def _tta_settings(runner: Runner) -> dict[str, Any]:
+    """Give the settings that the test had, defaults included."""
+    model = runner.model
+    while is_model_wrapper(model):
+        model = model.module
+    if isinstance(model, MultiScaleTTA):
+        return dict(scales=model.scales, flip=model.flip, merge=model.merge)
+    return dict(tta_model=type(model).__name__)
+
+
+def _crf_settings(runner: Runner) -> dict[str, Any]:
+    loop = runner.test_loop
+    assert isinstance(loop, CRFTestLoop), "--crf sets this loop"
+    return dict(
+        **loop.crf.settings,
+        label_thr=loop.label_thr,
+        max_side=loop.max_side,
+        num_workers=loop.pool.num_workers,
+    )

@@ -1,4 +1,4 @@
-"""Make up for a validation that a stop has prevented."""
+"""Hooks that our runner adds to every run: a validation made up for, and data workers that end."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -31,9 +31,25 @@ class PendingValidationHook(Hook):
             return
         loop._decide_current_val_interval()  # it may depend on the iteration
         due = loop.iter % loop.val_interval == 0 or loop.iter == loop.max_iters
-        if not due or loop.iter < loop.val_begin:
-            return
-        if runner.message_hub.runtime_info.get(_KEY) == loop.iter:
-            return
-        runner.logger.info(f"The validation of iteration {loop.iter} is made up for.")
-        runner.val_loop.run()
+        validated = runner.message_hub.runtime_info.get(_KEY) == loop.iter
+        if due and loop.iter >= loop.val_begin and not validated:
+            runner.logger.info(f"The validation of iteration {loop.iter} is made up for.")
+            runner.val_loop.run()
+
+
+@HOOKS.register_module()
+class ReleaseWorkersHook(Hook):
+    """Drop the iterator over the training data when training ends.
+
+    Otherwise it lives until the garbage collector finds it, and its workers are then waited for
+    in vain: five seconds each, in whatever the process does next (a test, another run).
+    """
+
+    priority = "LOWEST"
+
+    def after_train(self, runner: Runner) -> None:
+        """Drop the iterator."""
+        loop_iterator = getattr(runner.train_loop, "dataloader_iterator", None)
+        for holder in (runner.train_dataloader, loop_iterator):
+            if hasattr(holder, "_iterator"):
+                setattr(holder, "_iterator", None)  # noqa: B010  the types of the two differ

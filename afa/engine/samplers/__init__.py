@@ -1,5 +1,0 @@
-"""Samplers."""
-
-from afa.engine.samplers.seeded_infinite_sampler import SeededInfiniteSampler
-
-__all__ = ["SeededInfiniteSampler"]
