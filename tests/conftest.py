@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from afa.utils.mmseg_import import import_mmseg_quietly
+from afa.utils.environment import import_mmseg_quietly
 
 sys.path.insert(0, str(Path(__file__).parent))  # for toy_run
 # Processes that a test starts import its module by the name that pytest gives it: tests.test_x.

@@ -25,8 +25,8 @@ import afa.engine  # noqa: F401  puts the safe readers in their place
 from afa.datasets.image_labels import load_sub_labels
 from afa.datasets.prepare.voc12_sources import read_sbd_mask
 from afa.engine.config import load_config
-from afa.evaluation.threshold_sweep import read_counts
-from afa.labels.folder import FeatureFolder
+from afa.files.maps import read_counts
+from afa.labels.sub_categories import FeatureFolder
 from afa.utils.cli import parse_options
 
 YAML = "a: !!python/object/apply:os.mkdir ['proof']\n"

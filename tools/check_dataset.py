@@ -4,7 +4,8 @@ import argparse
 import os
 import sys
 
-from afa.utils.cli import main_guard, parse_options, show_progress
+from afa.utils.cli import main_guard, parse_options
+from afa.utils.progress import Progress
 
 STAGES = ("train", "val", "test")
 
@@ -59,9 +60,7 @@ def main() -> None:
     options = parse_options(args.cfg_options)
     cfg = load_config(args.config, options=options, count_classes=False)
     entries = data_entries(cfg, args.splits)
-    report = check_datasets(
-        entries, args.workers, lambda done, total: show_progress(done, total, "photos")
-    )
+    report = check_datasets(entries, args.workers, Progress(unit="photos").show)
     print("\n".join(report_lines(report, args.limit)))
     if args.json:
         write_data_report(args.json, report, args.config)

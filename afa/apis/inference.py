@@ -30,10 +30,11 @@ from afa.engine.config import load_config
 from afa.engine.config.check import check_config
 from afa.engine.config.components import find_component, nearest
 from afa.engine.config.files import stage_datasets
-from afa.files.crf import LABEL_THR, MAX_SIDE, crf_of_logits, crf_photo
+from afa.files.crf import crf_of_logits, crf_photo
 from afa.files.label_png import bit_palette
 from afa.files.photo import read_photo, write_picture
 from afa.models.functional import cut_padding, label_map, possible_labels
+from afa.models.refiners.dense_crf import crf_of_model
 from afa.visualization import draw_segments
 
 # The segmentation, sharpened or not; of a model that does not segment what its CAMs became.
@@ -312,15 +313,12 @@ def add_crf(model: nn.Module, image: np.ndarray, result: SegDataSample) -> None:
         raise ValueError(
             f"The CRF sharpens a segmentation; {type(model).__name__} makes none: do without it."
         )
-    settings = dict(getattr(model.test_cfg, "crf", None) or {})
-    label_thr = settings.pop("label_thr", LABEL_THR)
-    max_side = settings.pop("max_side", MAX_SIDE)
-    crf = MODELS.build({"type": "DenseCRF", **settings})
+    settings, label_thr, max_side = crf_of_model(model)
     logits = result.seg_logits.data.float()
     labels = possible_labels(logits, label_thr)
     photo = crf_photo(image, max_side)
     some = logits[labels].cpu().numpy()
-    probs = torch.from_numpy(crf_of_logits(photo, some, with_probs=True, **crf.settings))
+    probs = torch.from_numpy(crf_of_logits(photo, some, True, settings))
     label = labels.cpu()[label_map(probs, image.shape[:2])].to(logits.device)
     result.set_data(dict(pred_crf=PixelData(data=label)))
     if _drops_logits(model):

@@ -1,6 +1,6 @@
 """What surrounds the model in a run: config, runner, hooks, checkpoints, several processes."""
 
-from afa.utils.mmseg_import import import_mmseg_quietly
+from afa.utils.environment import import_mmseg_quietly
 
 import_mmseg_quietly()
 

@@ -88,7 +88,7 @@ class CRFTestLoop(TestLoop):
             raise ValueError(f"crf.max_side must be 1 pixel or more, got {max_side}")
         check_crf()
         self.crf = MODELS.build(dict(crf or {}, type="DenseCRF"))
-        self.pool = OrderedPool(partial(crf_of_logits, **self.crf.settings), num_workers)
+        self.pool = OrderedPool(partial(crf_of_logits, settings=self.crf.settings), num_workers)
         super().__init__(runner, dataloader, evaluator, fp16)
         self.label_thr = label_thr
         self.max_side = max_side

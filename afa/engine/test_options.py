@@ -333,7 +333,7 @@ def _crf_settings(runner: Runner) -> dict[str, Any]:
     loop = runner.test_loop
     assert isinstance(loop, CRFTestLoop), "--crf sets this loop"
     return dict(
-        **loop.crf.settings,
+        **asdict(loop.crf),
         label_thr=loop.label_thr,
         max_side=loop.max_side,
         num_workers=loop.pool.num_workers,

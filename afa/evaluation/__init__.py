@@ -1,6 +1,6 @@
 """Evaluation; importing this registers the metrics."""
 
-from afa.utils.mmseg_import import import_mmseg_quietly
+from afa.utils.environment import import_mmseg_quietly
 
 import_mmseg_quietly()
 

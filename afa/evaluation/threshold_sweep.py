@@ -1,24 +1,17 @@
 """How good label maps are at each background score.
 
-T background scores, C classes with the background. What each image adds is kept in a file of its
-own, so that a run which was stopped ends with the figures of one in one piece.
+T background scores, C classes with the background.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from afa.evaluation.figures import label_figures
-from afa.files.maps import BROKEN
-from afa.files.whole_file import write_bytes
 
 MAX_SCORES = 1000
 
@@ -36,44 +29,6 @@ def sweep_scores(low: float, high: float, step: float) -> list[float]:
         )
     count = int((high - low) / step + 1e-6) + 1
     return [round(low + i * step, 6) for i in range(count)]
-
-
-def write_counts(path: str | Path, scores: Sequence[float], counts: Tensor) -> None:
-    """Write what an image counts at each score; the file is there whole or not at all.
-
-    Args:
-        path: The file (``.npz``); its folder must be there.
-        scores: T background scores.
-        counts: (T, C, C + 1) of :func:`confusion_matrix`; only what is not 0 is written, since an
-            image has few classes.
-    """
-    places = counts.nonzero()
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        scores=np.array(scores, dtype=np.float64),
-        shape=np.array(counts.shape, dtype=np.int64),
-        places=places.numpy().astype(np.int32),
-        pixels=counts[tuple(places.T)].numpy(),
-    )
-    write_bytes(path, buffer.getvalue())
-
-
-def read_counts(path: str | Path, scores: Sequence[float]) -> Tensor | None:
-    """Read what an image counts at each score, (T, C, C + 1) int64.
-
-    Returns:
-        The counts; None where the file is missing, broken, or made with other scores.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if file["scores"].tolist() != list(scores):
-                return None
-            counts = np.zeros(file["shape"], dtype=np.int64)
-            counts[tuple(file["places"].T)] = file["pixels"]
-    except (OSError, LookupError, *BROKEN):
-        return None
-    return torch.from_numpy(counts)
 
 
 def sweep_rows(

@@ -11,8 +11,13 @@ Both kernels are normalised symmetrically, as pydensecrf does by default: a weig
 with the number of neighbours.
 """
 
+from __future__ import annotations
+
 import importlib.util
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -20,6 +25,51 @@ import numpy as np
 MIN_PROB = 1e-5  # a probability of 0 would have infinite energy
 LABEL_THR = 0.02  # probability that a label must reach somewhere to enter
 MAX_SIDE = 1024  # longest side of a photo, in pixels, that the CRF is computed at
+
+
+@dataclass(frozen=True)
+class CRFSettings:
+    """Constants of the CRF.
+
+    ``CRFSettings.AFA``, the defaults, are AFA's at test time; ``CRFSettings.AFFINITY_NET`` those of
+    AffinityNet's authors, for their labels and after the random walk alike.
+
+    Args:
+        num_iters: steps of the mean-field inference.
+        pos_xy_std: width of the position kernel in pixels, s1.
+        pos_weight: weight of the position kernel, w1.
+        bi_xy_std: width of the bilateral kernel in pixels, s2.
+        bi_rgb_std: width of the bilateral kernel in grey levels (0..255), s3.
+        bi_weight: weight of the bilateral kernel, w2.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+
+    num_iters: int = 10
+    pos_xy_std: float = 3
+    pos_weight: float = 3
+    bi_xy_std: float = 64
+    bi_rgb_std: float = 5
+    bi_weight: float = 4
+
+    AFA: ClassVar[CRFSettings]
+    AFFINITY_NET: ClassVar[CRFSettings]
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        number = self.num_iters
+        if int(number) != number or number < 0:
+            raise ValueError(f"DenseCRF needs a whole num_iters >= 0, got {number}: use e.g. 10")
+        object.__setattr__(self, "num_iters", int(number))  # pydensecrf takes no 10.0
+        for name, value in asdict(self).items():
+            rule = "> 0" if name.endswith("_std") else ">= 0"
+            if not math.isfinite(value) or value < 0 or (value == 0 and rule == "> 0"):
+                raise ValueError(f"DenseCRF needs {name} {rule}, got {value}")
+
+
+CRFSettings.AFA = CRFSettings()
+CRFSettings.AFFINITY_NET = CRFSettings(bi_xy_std=80, bi_rgb_std=13, bi_weight=10)
 
 
 def check_crf() -> None:
@@ -53,14 +103,7 @@ def crf_photo(photo: np.ndarray, max_side: int) -> np.ndarray:
 
 
 def dense_crf(
-    image: np.ndarray,
-    probs: np.ndarray,
-    num_iters: int = 10,
-    pos_xy_std: float = 3,
-    pos_weight: float = 3,
-    bi_xy_std: float = 64,
-    bi_rgb_std: float = 5,
-    bi_weight: float = 4,
+    image: np.ndarray, probs: np.ndarray, settings: CRFSettings = CRFSettings.AFA
 ) -> np.ndarray:
     """Sharpen label probabilities along the colours of an image by mean-field inference.
 
@@ -69,12 +112,7 @@ def dense_crf(
     Args:
         image: (H, W, 3) uint8 RGB.
         probs: (L, H, W) float32 probabilities in 0..1.
-        num_iters: steps of the mean-field inference.
-        pos_xy_std: width of the position kernel in pixels.
-        pos_weight: weight of the position kernel.
-        bi_xy_std: width of the bilateral kernel in pixels.
-        bi_rgb_std: width of the bilateral kernel in grey levels (0..255).
-        bi_weight: weight of the bilateral kernel.
+        settings: the constants.
 
     Returns:
         (L, H, W) float32 probabilities; for fewer than two labels ``probs`` itself.
@@ -100,18 +138,21 @@ def dense_crf(
     energy = -np.log(np.clip(probs, MIN_PROB, 1)).astype(np.float32)
     crf = DenseCRF2D(width, height, num_labels)
     crf.setUnaryEnergy(np.ascontiguousarray(energy.reshape(num_labels, -1)))
-    crf.addPairwiseGaussian(sxy=pos_xy_std, compat=pos_weight)
+    crf.addPairwiseGaussian(sxy=settings.pos_xy_std, compat=settings.pos_weight)
     crf.addPairwiseBilateral(
-        sxy=bi_xy_std,
-        srgb=bi_rgb_std,
+        sxy=settings.bi_xy_std,
+        srgb=settings.bi_rgb_std,
         rgbim=np.require(image, requirements=("C", "W")),  # pydensecrf takes no read-only memory
-        compat=bi_weight,
+        compat=settings.bi_weight,
     )
-    return np.array(crf.inference(num_iters), dtype=np.float32).reshape(probs.shape)
+    return np.array(crf.inference(settings.num_iters), dtype=np.float32).reshape(probs.shape)
 
 
 def crf_of_logits(
-    image: np.ndarray, logits: np.ndarray, with_probs: bool = False, **settings: Any
+    image: np.ndarray,
+    logits: np.ndarray,
+    with_probs: bool = False,
+    settings: CRFSettings = CRFSettings.AFA,
 ) -> np.ndarray:
     """Resize logits to an image, take their softmax, and sharpen it along the image.
 
@@ -119,15 +160,45 @@ def crf_of_logits(
         image: (H, W, 3) uint8 RGB.
         logits: (L, h, w) float32 of the labels that the image can have, resized bilinearly.
         with_probs: give probabilities and not labels.
-        settings: constants of :func:`dense_crf`.
+        settings: the constants.
 
     Returns:
         (H, W) uint8, the index 0..L-1 of the best label; with ``with_probs`` (L, H, W) float32.
     """
-    size = (image.shape[1], image.shape[0])  # OpenCV's order
-    probs = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in logits])
+    probs = np.stack([_resize(one, image.shape) for one in logits])
     probs -= probs.max(axis=0)
     np.exp(probs, out=probs)
     probs /= probs.sum(axis=0)
-    refined = dense_crf(image, probs, **settings)
+    refined = dense_crf(image, probs, settings)
     return refined if with_probs else refined.argmax(axis=0).astype(np.uint8)
+
+
+def crf_of_shares(image: np.ndarray, shares: np.ndarray, settings: CRFSettings) -> np.ndarray:
+    """Resize shares (L, h, w) float32, 0 or more, to an image and sharpen them along it.
+
+    Returns:
+        (L, H, W) float32 probabilities.
+    """
+    probs = np.stack([_resize(one, image.shape) for one in shares])
+    probs /= probs.sum(axis=0).clip(min=1e-8)
+    return dense_crf(image, probs, settings)
+
+
+def best_label(probs: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Resize probabilities (L, h, w) and give the index (H, W) uint8 of the best of each pixel.
+
+    Two maps of that size are in memory at a time, not L.
+    """
+    best: np.ndarray = np.zeros(tuple(size), dtype=np.uint8)
+    highest = _resize(probs[0], size)
+    for index, one in enumerate(probs[1:], start=1):
+        one = _resize(one, size)
+        higher = one > highest
+        best[higher] = index
+        highest[higher] = one[higher]
+    return best
+
+
+def _resize(one: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Resize (h, w) bilinearly to a height and width, as torch's ``F.interpolate`` does: a copy."""
+    return cv2.resize(one, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

@@ -1,12 +1,15 @@
-"""Maps of one image as a compressed array file without pickle: what CAMs are kept in.
+"""Arrays of images as compressed files without pickle: maps such as CAMs, counts, features.
 
-A file has three arrays, which ``np.load(path)`` reads: ``classes`` uint8 (M,), the label of each
-map (0 background, 1..K foreground); ``maps`` (M, h, w), uint8 for the maps times 255 or float32 for
-the maps themselves; ``size`` int32 (2,), height and width of the photo. Only classes that the image
-can have are there.
+A file of maps has three arrays, which ``np.load(path)`` reads: ``classes`` uint8 (M,), the label of
+each map (0 background, 1..K foreground); ``maps`` (M, h, w), uint8 for the maps times 255 or
+float32 for the maps themselves; ``size`` int32 (2,), height and width of the photo. Only classes
+that the image can have are there.
 
 Eight bits: an error of at most 0.002, a quarter of the bytes of float16 on CAMs (measured in
 docs/pseudo_labels.md). float32: small maps that the next stage must read as they were.
+
+A file of counts is what one image counts at each background score of a sweep; one of features has
+those of some images. T background scores, C classes with the background, D channels.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +27,7 @@ from afa.files.whole_file import write_bytes
 
 # What numpy raises for other files: AttributeError and TypeError for an array alone, MemoryError
 # for a header that claims more numbers than there can be.
-BROKEN = (
+_BROKEN = (
     ValueError, KeyError, EOFError, AttributeError, TypeError, MemoryError, RecursionError,
     NotImplementedError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -77,14 +80,12 @@ def write_maps(
     if np.isnan(maps).any():
         raise ValueError(f"A map of '{path}' holds NaN: the weights of the network are broken.")
     kept = maps if exact else np.rint(255 * np.clip(maps, 0, 1))
-    arrays = dict(
+    _write(
+        path,
         classes=np.array(labels, dtype=np.uint8),
         maps=kept.astype(np.float32 if exact else np.uint8),
         size=np.array(size, dtype=np.int32),
     )
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
 
 
 def read_maps(path: str | Path) -> ImageMaps:
@@ -104,7 +105,7 @@ def read_maps(path: str | Path) -> ImageMaps:
             classes, maps, size = (file[name] for name in _ARRAYS)
     except OSError as error:
         raise ValueError(f"Maps '{path}' cannot be read ({error}).") from error
-    except BROKEN as error:
+    except _BROKEN as error:
         raise ValueError(
             f"'{path}' holds no maps, or is broken ({error}): make it anew."
         ) from error
@@ -135,3 +136,65 @@ def is_whole_maps(path: str | Path) -> bool:
             return {f"{name}.npy" for name in _ARRAYS} <= set(file.namelist())
     except (OSError, zipfile.BadZipFile):
         return False
+
+
+def write_counts(path: str | Path, scores: Sequence[float], counts: np.ndarray) -> None:
+    """Write what an image counts at each background score; the file is whole or not there.
+
+    Args:
+        path: The file (``.npz``); its folder must be there.
+        scores: T background scores.
+        counts: (T, C, C + 1) int64, pixels by true and labelled class; an image has few classes, so
+            that only what is not 0 is written.
+    """
+    places = np.argwhere(counts)
+    _write(
+        path,
+        scores=np.array(scores, dtype=np.float64),
+        shape=np.array(counts.shape, dtype=np.int64),
+        places=places.astype(np.int32),
+        pixels=counts[tuple(places.T)],
+    )
+
+
+def read_counts(path: str | Path, scores: Sequence[float]) -> np.ndarray | None:
+    """Read what an image counts at each background score.
+
+    Args:
+        path: The file.
+        scores: The T background scores that are wanted.
+
+    Returns:
+        (T, C, C + 1) int64; None where the file is missing, broken, or made with other scores.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if file["scores"].tolist() != list(scores):
+                return None
+            counts = np.zeros(file["shape"], dtype=np.int64)
+            counts[tuple(file["places"].T)] = file["pixels"]
+    except (OSError, LookupError, *_BROKEN):
+        return None
+    return counts
+
+
+def write_features(path: str | Path, ids: Sequence[str], features: np.ndarray) -> None:
+    """Write the features (n, D) of n images; the file is whole or not there."""
+    _write(path, ids=np.array(ids), features=features.astype(np.float32))
+
+
+def read_features(path: str | Path, ids: Sequence[str]) -> np.ndarray | None:
+    """Read the features (n, D) float32 of n images; None where they are missing or of others."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found, features = file["ids"].tolist(), file["features"]
+    except (OSError, *_BROKEN):
+        return None
+    fits = features.ndim == 2 and len(features) == len(found)
+    return features if fits and found == list(ids) else None
+
+
+def _write(path: str | Path, **arrays: Any) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import warnings
 from functools import cache
 from pathlib import Path
@@ -27,11 +28,7 @@ MAX_PIXELS = 178_956_970  # 13,377 x 13,377
 # Not every format that Pillow has: EPS, for one, would start another program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 # What a JPEG can be decoded at without decoding it all: 1/8 takes its mean of each block.
-_REDUCED = {
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-}
+_REDUCED = {n: getattr(cv2, f"IMREAD_REDUCED_COLOR_{n}") for n in (8, 4, 2)}
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 # Markers of a JPEG file.
 _START = b"\xff\xd8"
@@ -106,19 +103,9 @@ def exif_orientation(data: bytes) -> int:
 def decode_photo(
     data: bytes, name: str | Path, apply_exif: bool = True, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Decode the bytes of a photo; see :func:`read_photo`.
+    """Decode ``data``, the content of a photo's file, to (H, W, 3) uint8 BGR.
 
-    Args:
-        data: The content of the file.
-        name: What to call it in messages.
-        apply_exif: Turn the photo as its EXIF orientation says.
-        max_pixels: Photos with more pixels are refused.
-
-    Returns:
-        (H, W, 3) uint8 BGR.
-
-    Raises:
-        ValueError: If it is no photo, truncated, broken or too large.
+    As :func:`read_photo`; ``name`` is what messages call it.
     """
     return decode_reduced(data, name, None, apply_exif, max_pixels)[0]
 
@@ -139,8 +126,8 @@ def decode_reduced(
         data: The content of the file.
         name: What to call it in messages.
         fit: Width and height of the box, as :func:`fit_ratio` takes it; None decodes all.
-        apply_exif: Turn the photo as its EXIF orientation says.
-        max_pixels: Photos with more pixels are refused.
+        apply_exif: As in :func:`read_photo`.
+        max_pixels: Likewise.
 
     Returns:
         (h, w, 3) uint8 BGR, and the size (H, W) of the whole photo, turned likewise.
@@ -210,7 +197,8 @@ def _decode_with_pillow(
             try:
                 image.load()
                 if apply_exif:
-                    _turn_upright(image)
+                    with contextlib.suppress(Exception):  # with broken EXIF a photo all the same
+                        ImageOps.exif_transpose(image, in_place=True)
                 return _to_bgr(image)
             except _KindError as error:
                 raise ValueError(f"Photo '{name}' {error}") from error
@@ -239,12 +227,6 @@ def _open(data: bytes, name: str | Path, max_pixels: int) -> Image.Image:
 
 class _KindError(Exception):
     """A whole picture of a kind that has no 8-bit colours."""
-
-
-def _turn_upright(image: Image.Image) -> None:
-    # A photo with broken EXIF data is a photo all the same.
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _to_bgr(image: Image.Image) -> np.ndarray:
@@ -308,15 +290,10 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
         if marker in _FRAMES:
             if position + 10 > len(data):
                 return None
-            bits, height, width = data[position + 4], *_two_numbers(data, position + 5)
-            frame = height, width, bits, data[position + 9]
+            bits, height, width, channels = struct.unpack_from(">BHHB", data, position + 4)
+            frame = height, width, bits, channels
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return None
-
-
-def _two_numbers(data: bytes, position: int) -> tuple[int, int]:
-    one, other = data[position : position + 2], data[position + 2 : position + 4]
-    return int.from_bytes(one, "big"), int.from_bytes(other, "big")
 
 
 def _has_end(data: bytes, scan: int) -> bool:

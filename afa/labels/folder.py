@@ -1,36 +1,29 @@
-"""Folders of label maps, kept maps and features: what lies where, and what must not be mixed.
+"""Folders of label maps and of kept maps: what lies where, what must not be mixed, what is written.
 
-D channels of a feature.
+Neither torch nor mmseg is imported here, so that the worker processes that finish label maps are
+light. L labels that an image can have, H W pixels of the photo, h w of the maps.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from afa.evaluation.threshold_sweep import read_counts
-from afa.files.label_png import is_whole_label_png
-from afa.files.maps import BROKEN, ImageMaps, is_whole_maps, read_maps
-from afa.files.whole_file import read_json, safe_join, write_bytes, write_json
+from afa.files.crf import CRFSettings, best_label, crf_of_logits, crf_of_shares
+from afa.files.label_png import is_whole_label_png, write_label_png
+from afa.files.maps import ImageMaps, is_whole_maps, read_counts, read_maps, write_maps
+from afa.files.whole_file import read_json, safe_join, write_json
 
+UNDECIDED = 255
 SETTINGS, SUMMARY, PLOT = "settings.json", "summary.json", "sweep.png"
 _CAMS = "tools/pseudo_labels.py --kind cam --save-maps makes them"
 _WALKED = "tools/random_walk.py --save-maps makes them"
-
-
-def file_digest(path: Path) -> str:
-    """Digest the content of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
 
 
 def config_digest(node: Any) -> str:
@@ -45,13 +38,30 @@ def _without_init(node: Any) -> Any:
     return [_without_init(item) for item in node] if isinstance(node, (list, tuple)) else node
 
 
-def network_digests(checkpoint: str | Path, model: Mapping[str, Any]) -> dict[str, str]:
-    """Name the network of a folder's files: its checkpoint, and the ``model`` of its config."""
-    path = Path(checkpoint)
-    return dict(
-        checkpoint=f"{path.name}, sha256 {file_digest(path)}",
-        model=config_digest(model),
-    )
+def content_digests(
+    pipeline: Any, checkpoint: str | Path | None = None, model: Any = None
+) -> dict[str, str]:
+    """Say what decides the content of the files of a stage, as entries of its settings.
+
+    Args:
+        pipeline: the test pipeline that the photos go through.
+        checkpoint: the checkpoint of the network; None without a network.
+        model: ``model`` of its config.
+    """
+    digests = dict(test_pipeline=config_digest(pipeline))
+    if checkpoint is not None:
+        path = Path(checkpoint)
+        digests["checkpoint"] = f"{path.name}, sha256 {_file_digest(path)}"
+        digests["model"] = config_digest(model)
+    return digests
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -194,6 +204,83 @@ class LabelFolder(GuardedFolder):
                 (self.path / name).rmdir()
 
 
+@dataclass(frozen=True)
+class LabelJob:
+    """What is left to do for an image.
+
+    Args:
+        png: where the label map goes; it is written last.
+        size: height and width of the photo.
+        classes: L labels, background first.
+        labels: for each background score (H, W) uint8, ready; empty where the CRF makes them.
+        scores: for the CRF, (L, h, w) float32 for each background score.
+        logits: whether the scores are logits, not shares.
+        photo: for the CRF, (H', W', 3) uint8 RGB, perhaps reduced.
+        npz: where maps go; None for nowhere.
+        kept: labels of the maps, and (M, h, w) float32 in 0..1.
+        exact: whether maps are written as they are, not in eight bits.
+    """
+
+    png: Path
+    size: tuple[int, int]
+    classes: Sequence[int]
+    labels: Sequence[np.ndarray] = ()
+    scores: Sequence[np.ndarray] = ()
+    logits: bool = False
+    photo: np.ndarray | None = None
+    npz: Path | None = None
+    kept: tuple[Sequence[int], np.ndarray] | None = None
+    exact: bool = False
+
+
+def finish_label(
+    job: LabelJob,
+    palette: Sequence[Sequence[int]] | None = None,
+    crf: CRFSettings | None = None,
+) -> None:
+    """Do what is left for an image and write its files, each whole or not at all.
+
+    Args:
+        job: the image.
+        palette: RGB colours of the labels.
+        crf: constants of the CRF, where the CRF makes the label map.
+
+    Raises:
+        ValueError: if the CRF cannot be computed.
+        OSError: if a file cannot be written.
+    """
+    if job.npz is not None:
+        assert job.kept is not None, "maps are to be written"
+        write_maps(job.npz, *job.kept, job.size, job.exact)
+    crf = crf or CRFSettings.AFA
+    labels = job.labels or [_crf_label(job, scores, crf) for scores in job.scores]
+    label = labels[0] if len(labels) == 1 else merge_labels(*labels)
+    write_label_png(job.png, label, palette)
+
+
+def merge_labels(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Combine the label maps of a high and of a low background score, as training does.
+
+    Args:
+        high: (H, W) uint8 made with the high score.
+        low: (H, W) uint8 made with the low score.
+
+    Returns:
+        (H, W) uint8: 255 where only the low score gives foreground.
+    """
+    return np.where((high == 0) & (low != 0), np.uint8(UNDECIDED), high)
+
+
+def _crf_label(job: LabelJob, scores: np.ndarray, settings: CRFSettings) -> np.ndarray:
+    """Compute the CRF at the size of the photo that was handed in; (H, W) uint8 labels."""
+    assert job.photo is not None, "the CRF needs the photo"
+    if job.logits:
+        probs = crf_of_logits(job.photo, scores, True, settings)
+    else:
+        probs = crf_of_shares(job.photo, scores, settings)
+    return np.asarray(job.classes, dtype=np.uint8)[best_label(probs, job.size)]
+
+
 class MapFolder:
     """Read the maps that an earlier stage has kept, by the ids of their images.
 
@@ -262,66 +349,3 @@ class MapFolder:
                 f"{num_classes - 1} classes: make the maps of this data set."
             )
         return maps
-
-
-class FeatureFolder(GuardedFolder):
-    """Name, write and read the features of a list of images, some images to a file.
-
-    ::
-
-        settings.json        how the features were made
-        features/00000.npz   arrays ``ids`` and ``features`` (n, D) float32 of the first images
-
-    Args:
-        path: the folder; need not be there yet.
-        img_ids: the images.
-        per_file: how many images share a file.
-    """
-
-    folders = {"features": ".npz"}
-    holds = "features of another checkpoint or config"
-
-    def __init__(self, path: str | Path, img_ids: Sequence[str], per_file: int = 64) -> None:
-        super().__init__(path)
-        self.parts = [
-            list(img_ids[start : start + per_file]) for start in range(0, len(img_ids), per_file)
-        ]
-
-    def missing(self) -> list[int]:
-        """List the parts that are missing, broken, or of other images."""
-        return [part for part in range(len(self.parts)) if self._read(part) is None]
-
-    def write(self, part: int, features: np.ndarray) -> None:
-        """Write the features (n, D) of a part; the file is there whole or not at all."""
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, ids=np.array(self.parts[part]), features=features.astype(np.float32)
-        )
-        write_bytes(self._file(part), buffer.getvalue())
-
-    def read(self) -> np.ndarray:
-        """Read the features of all images, (n, D) float32.
-
-        Raises:
-            ValueError: if some are missing.
-        """
-        read = [self._read(part) for part in range(len(self.parts))]
-        found = [one for one in read if one is not None]
-        if len(found) != len(read) or len({one.shape[1] for one in found}) != 1:
-            raise ValueError(
-                f"Features in '{self.path}' have gone or are broken: run the same command again."
-            )
-        return np.concatenate(found)
-
-    def _file(self, part: int) -> Path:
-        return self.path / "features" / f"{part:05d}.npz"
-
-    def _read(self, part: int) -> np.ndarray | None:
-        """Read a part; None where it is missing, broken, or of other images."""
-        try:
-            with np.load(self._file(part), allow_pickle=False) as file:
-                ids, features = file["ids"].tolist(), file["features"]
-        except (OSError, *BROKEN):
-            return None
-        fits = features.ndim == 2 and len(features) == len(ids)
-        return features if fits and ids == self.parts[part] else None

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from afa.evaluation.figures import confusion_matrix
 from afa.files.crf import LABEL_THR
 from afa.labels.folder import MapFolder
-from afa.labels.options import ALL_KINDS, SEG
+from afa.labels.options import SEG
 from afa.models.functional import cut_padding, power_background, present_classes
 from afa.models.functional.photo_size import label_map, possible_labels
 from afa.models.segmentors.base import segment
@@ -93,18 +93,16 @@ class MapsOfImage:
                 counts.append(confusion_matrix(label, target, num_classes))
         return torch.stack(counts)
 
-    def to_keep(self) -> tuple[list[int], Tensor]:
+    def to_keep(self) -> tuple[list[int], np.ndarray]:
         """Give labels and maps (m, h, w) for a later stage: CAMs, exact masks, or shares."""
         if self.cams is not None:  # they say more: a background score can still be chosen
-            return self.labels[1:], self.cams[0]
-        return self.labels, self.masks[0][0] if self.exact else self.shares()
-
-    def shares(self) -> Tensor:
-        """Turn the first masks into shares (1 + M, h, w) that sum to 1 at every pixel."""
+            return self.labels[1:], self.cams[0].cpu().numpy()
         masks = self.masks[0][0]
         if self.logits:
-            return masks.softmax(dim=0)
-        return masks / masks.sum(dim=0, keepdim=True).clamp(min=1e-8)
+            masks = masks.softmax(dim=0)
+        elif not self.exact:
+            masks = masks / masks.sum(dim=0, keepdim=True).clamp(min=1e-8)
+        return self.labels, masks.cpu().numpy()
 
 
 class MaskMaker(ABC):
@@ -115,13 +113,23 @@ class MaskMaker(ABC):
             the background has none.
         classes_from: which classes an image can have: ``'image'`` for those of its image label,
             ``'predicted'``, ``'all'``, or ``'maps'`` for those of the maps on disk.
+        true_image_labels: whether they are of true image labels; None where that is not known.
+        statement: a sentence for people that says so.
     """
 
     score_name: ClassVar[str] = "background score"
 
-    def __init__(self, scores: Sequence[float], classes_from: str) -> None:
+    def __init__(
+        self,
+        scores: Sequence[float],
+        classes_from: str,
+        true_image_labels: bool | None,
+        statement: str,
+    ) -> None:
         self.scores = tuple(scores)
         self.classes_from = classes_from
+        self.true_image_labels = true_image_labels
+        self.statement = statement
 
     @abstractmethod
     def __call__(self, packed: dict[str, Any], image_label: np.ndarray | None) -> MapsOfImage:
@@ -131,16 +139,6 @@ class MaskMaker(ABC):
             packed: ``inputs`` (3, H, W) and ``data_samples`` of the test pipeline.
             image_label: (K,) 1 for each class of the image; used with ``classes_from='image'``.
         """
-
-    @property
-    @abstractmethod
-    def true_image_labels(self) -> bool | None:
-        """Whether true image labels were used; None where that is not known."""
-
-    @property
-    @abstractmethod
-    def statement(self) -> str:
-        """Say which classes a label map can have."""
 
 
 class NetworkMasks(MaskMaker):
@@ -153,7 +151,7 @@ class NetworkMasks(MaskMaker):
 
     Args:
         model: the segmentor, in evaluation mode.
-        kind: one of ``ALL_KINDS``.
+        kind: one of ``afa.labels.options.ALL_KINDS``.
         scores: background score of the label maps, or a high and a low one; empty for ``'seg'``.
         classes_from: ``'image'``, ``'predicted'`` or ``'all'``.
         label_thr: with ``'seg'`` and ``'all'``, the probability that a label must reach somewhere
@@ -171,32 +169,20 @@ class NetworkMasks(MaskMaker):
         classes_from: str = "image",
         label_thr: float = LABEL_THR,
     ) -> None:
-        super().__init__(scores, classes_from)
         _check_model(model, kind, classes_from)
-        self.model = model
-        self.kind = kind
-        self.label_thr = label_thr
-
-    @property
-    def true_image_labels(self) -> bool:
-        """Whether true image labels were used."""
-        return self.classes_from == "image"
-
-    @property
-    def cls_thr(self) -> float:
-        """Probability above which the classifier predicts a class."""
-        return getattr(self.model.test_cfg, "cls_thr", 0.5)
-
-    @property
-    def statement(self) -> str:
-        """Say whether true image labels were used."""
-        return dict(
+        cls_thr = getattr(model.test_cfg, "cls_thr", 0.5)
+        statements = dict(
             image="True image labels WERE used: a label map holds only classes that its image "
             "really has, so that figures do not compare with those of a prediction.",
             predicted="True image labels were NOT used: a label map holds classes that the "
-            f"classifier predicts (probability above {self.cls_thr:g}).",
+            f"classifier predicts (probability above {cls_thr:g}).",
             all="True image labels were NOT used: any class may appear.",
-        )[self.classes_from]
+        )
+        super().__init__(scores, classes_from, classes_from == "image", statements[classes_from])
+        self.model = model
+        self.kind = kind
+        self.label_thr = label_thr
+        self.cls_thr = cls_thr
 
     @torch.no_grad()
     def __call__(self, packed: dict[str, Any], image_label: np.ndarray | None) -> MapsOfImage:
@@ -224,7 +210,7 @@ class NetworkMasks(MaskMaker):
             return torch.as_tensor(image_label, device=inputs.device)[None]
         if self.classes_from == "predicted":
             scores = self.model.predict(inputs)[0].pred_label
-            return (scores > self.model.test_cfg.cls_thr).float()[None]
+            return (scores > self.cls_thr).float()[None]
         return torch.ones(1, self.model.num_classes - 1, device=inputs.device)
 
     def _segment(self, inputs: Tensor, meta: dict, classes: Tensor) -> MapsOfImage:
@@ -242,8 +228,6 @@ class NetworkMasks(MaskMaker):
 
 def _check_model(model: nn.Module, kind: str, classes_from: str) -> None:
     name = type(model).__name__
-    if kind not in ALL_KINDS:
-        raise ValueError(f"--kind must be one of {', '.join(ALL_KINDS)}, got '{kind}'.")
     has = [*getattr(model, "map_kinds", ()), *([SEG] if hasattr(model, "decode_head") else [])]
     if kind not in has:
         raise ValueError(
@@ -268,21 +252,13 @@ class MapMasks(MaskMaker):
     score_name = "alpha"
 
     def __init__(self, cams: MapFolder, alphas: Sequence[float], num_classes: int) -> None:
-        super().__init__(alphas, "maps")
+        classes = cams.settings.get("classes")
+        true = None if classes is None else str(classes).startswith("true")
+        known = {True: "true image labels", False: "predicted image labels", None: "not known"}
+        statement = f"Label maps hold the classes of the CAMs ({known[true]})."
+        super().__init__(alphas, "maps", true, statement)
         self.cams = cams
         self.num_classes = num_classes
-
-    @property
-    def true_image_labels(self) -> bool | None:
-        """Whether the CAMs are of true image labels; None where their folder does not say."""
-        classes = self.cams.settings.get("classes")
-        return None if classes is None else str(classes).startswith("true")
-
-    @property
-    def statement(self) -> str:
-        """Say which classes a label map can have."""
-        known = {True: "true image labels", False: "predicted image labels", None: "not known"}
-        return f"Label maps hold the classes of the CAMs ({known[self.true_image_labels]})."
 
     def _read(self, packed: dict[str, Any], maps: MapFolder) -> tuple[Tensor, Tensor]:
         """Read the maps of a photo that a test pipeline has packed.

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any
 
 from afa.evaluation.threshold_sweep import sweep_scores
-from afa.files.crf import MAX_SIDE
+from afa.files.crf import MAX_SIDE, CRFSettings, check_crf
 from afa.models.functional import KINDS
 
 SEG = "seg"
 ALL_KINDS = (*KINDS, SEG)
-# The CRF of AffinityNet's authors, for their labels and after the random walk alike.
-CRF = dict(
-    num_iters=10,
-    pos_xy_std=3,
-    pos_weight=3,
-    bi_xy_std=80,
-    bi_rgb_std=13,
-    bi_weight=10,
-)
 SWEEP = (1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 32.0)
 
 
@@ -74,6 +65,8 @@ class LabelOptions(StageOptions):
         """Check every option."""
         if self.crf_workers is not None and self.crf_workers < 0:
             raise ValueError(f"--crf-workers must be 0 or more, got {self.crf_workers}.")
+        if self.crf:
+            check_crf()
 
     @property
     def wants_figures(self) -> bool:
@@ -173,8 +166,8 @@ class MapLabelOptions(LabelOptions):
 
     Args:
         alphas: exponent of the background; two, LOW and HIGH, leave pixels undecided (255).
-        crf_settings: constants of the CRF that differ from ``CRF``, and ``max_side``: the longest
-            side of the photo that it is computed at.
+        crf_settings: constants that differ from ``CRFSettings.AFFINITY_NET``, and ``max_side``: the
+            longest side of the photo that the CRF is computed at.
     """
 
     alphas: Sequence[float]
@@ -197,14 +190,16 @@ class MapLabelOptions(LabelOptions):
             raise ValueError(f"--sweep names an alpha twice: {list(self.sweep_scores)}.")
         if self.crf_settings and not self.crf:
             raise ValueError("--crf-settings are for the CRF: add --crf.")
+        known = [field.name for field in fields(CRFSettings)]
         for name, value in self.crf_settings.items():
-            if name not in (*CRF, "max_side"):
+            if name not in (*known, "max_side"):
                 raise ValueError(
-                    f"--crf-settings has no '{name}'; it takes {', '.join(CRF)} and max_side."
+                    f"--crf-settings has no '{name}'; it takes {', '.join(known)} and max_side."
                 )
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                 raise ValueError(f"--crf-settings {name} must be a number, 0 or more, got {value}.")
         super().__post_init__()
+        _ = self.crf_constants  # fails if out of range
 
     @property
     def sweep_scores(self) -> list[float]:
@@ -212,11 +207,10 @@ class MapLabelOptions(LabelOptions):
         return [] if self.sweep is None else sorted(self.sweep or SWEEP)
 
     @property
-    def crf_constants(self) -> dict[str, Any] | None:
-        """Constants of :func:`afa.files.crf.dense_crf`; None for no CRF."""
-        if not self.crf:
-            return None
-        return {name: self.crf_settings.get(name, value) for name, value in CRF.items()}
+    def crf_constants(self) -> CRFSettings | None:
+        """Constants of the CRF; None for no CRF."""
+        given = {name: value for name, value in self.crf_settings.items() if name != "max_side"}
+        return replace(CRFSettings.AFFINITY_NET, **given) if self.crf else None
 
     @property
     def max_side(self) -> int:

@@ -8,32 +8,29 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
-from mmengine.config import Config
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from afa.datasets import LoadPhoto
 from afa.datasets.wsss_dataset import read_split
 from afa.engine.config.components import find_component
 from afa.engine.config.files import leaf_datasets
-from afa.evaluation.figures import confusion_matrix
 from afa.files.crf import crf_photo
-from afa.files.label_png import read_label_png
 
 SPLITS = ("train", "val", "test")
 _MASK_STEPS = ("LoadAnnotations", "LoadOptionalMask")
 
+T = TypeVar("T")
+
 
 class SplitData:
-    """Images with their ids, photos, image labels and masks.
+    """Images with their ids, photos, image labels and masks; ``num_workers`` prepare them.
 
     Args:
         cfg: a config with data loaders; its components are registered.
@@ -57,6 +54,9 @@ class SplitData:
         else:
             self.dataset = _build_from_list(cfg, split, changes, with_labels)
         self.split = split
+        loader = cfg.get("val_dataloader") or cfg.get("test_dataloader") or {}
+        # Those of the evaluation, at most the cores.
+        self.num_workers = min(int(loader.get("num_workers", 0)), os.cpu_count() or 1)
         self.ids = [self._id(self.dataset.get_data_info(i)) for i in range(len(self.dataset))]
 
     @staticmethod
@@ -226,69 +226,57 @@ class Item(NamedTuple):
     truth: np.ndarray | None
 
 
-class PhotoItem:
-    """Prepare an image for the network: a function that data workers can be given.
+def prepare_item(data: SplitData, max_side: int | None, with_mask: bool, index: int) -> Item:
+    """Prepare an image for the network.
 
     Args:
         data: the images.
         max_side: longest side of the photo that goes along for the CRF; None for none.
-        with_mask: whether masks go along, where there are some.
+        with_mask: whether its mask goes along, where there is one.
+        index: of the image.
     """
-
-    def __init__(self, data: SplitData, max_side: int | None, with_mask: bool) -> None:
-        self.data = data
-        self.max_side = max_side
-        self.with_mask = with_mask
-
-    def __call__(self, index: int) -> Item:
-        """Prepare an image by its index."""
-        packed = self.data.packed(index)
-        height, width = packed["data_samples"].metainfo["ori_shape"][:2]
-        size = (height, width)
-        photo = None if self.max_side is None else self._photo(index, size, self.max_side)
-        has_mask = self.with_mask and self.data.has_mask(index)
-        return Item(packed, size, photo, self.data.mask(index, size) if has_mask else None)
-
-    def _photo(self, index: int, size: tuple[int, int], max_side: int) -> np.ndarray:
-        photo = self.data.photo(index)
-        if photo.shape[:2] != size:
+    packed = data.packed(index)
+    height, width = packed["data_samples"].metainfo["ori_shape"][:2]
+    photo = None
+    if max_side is not None:
+        photo = data.photo(index)
+        if photo.shape[:2] != (height, width):
             raise ValueError(
-                f"Photo '{self.data.ids[index]}' is {photo.shape[:2]} but its test pipeline says "
-                f"{size}: it must load the photo first, and resize after."
+                f"Photo '{data.ids[index]}' is {photo.shape[:2]} but its test pipeline says "
+                f"{(height, width)}: it must load the photo first, and resize after."
             )
-        return crf_photo(photo, max_side)
+        photo = crf_photo(photo, max_side)
+    has_mask = with_mask and data.has_mask(index)
+    truth = data.mask(index, (height, width)) if has_mask else None
+    return Item(packed, (height, width), photo, truth)
 
 
-class CountItem:
-    """Count the pixels of a label map that has been written: a function for data workers.
-
-    Args:
-        data: the images.
-        file: names the label map of an image id.
-    """
-
-    def __init__(self, data: SplitData, file: Callable[[str], Path]) -> None:
-        self.data = data
-        self.file = file
-
-    def __call__(self, index: int) -> Tensor:
-        """Give the counts (C, C + 1), see :func:`confusion_matrix`."""
-        label = read_label_png(self.file(self.data.ids[index]))
-        truth = self.data.mask(index, label.shape)
-        label, truth = torch.from_numpy(label), torch.from_numpy(truth)
-        try:
-            return confusion_matrix(label, truth, len(self.data.classes))
-        except ValueError as error:
-            raise ValueError(f"Image '{self.data.ids[index]}': {error}.") from error
-
-
-class Items(Dataset):
-    """Prepare images one by one; what is wrong with one comes as a sentence, not as a traceback.
+def prepared(
+    prepare: Callable[[int], T], indices: Sequence[int], num_workers: int
+) -> Iterator[tuple[int, T]]:
+    """Prepare images in data workers, in their order.
 
     Args:
-        prepare: makes the item of an image.
+        prepare: makes the item of an image; it and the item can be pickled.
         indices: the images.
+        num_workers: how many data workers; 0 for this process.
+
+    Yields:
+        Index of an image, and its item.
+
+    Raises:
+        ValueError: what is wrong with an image, without the traceback of the data worker.
     """
+    items = _Items(prepare, indices)
+    loader = DataLoader(items, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
+    for index, item, problem in loader:
+        if problem is not None:
+            raise ValueError(problem)
+        yield index, item
+
+
+class _Items(Dataset):
+    """Items of images; what is wrong with one comes as a sentence, not as a traceback."""
 
     def __init__(self, prepare: Callable[[int], Any], indices: Sequence[int]) -> None:
         self.prepare = prepare
@@ -298,23 +286,12 @@ class Items(Dataset):
         return len(self.indices)
 
     def __getitem__(self, place: int) -> tuple[int, Any, str | None]:
-        """Give the index of the image, its item, and what is wrong with it or None."""
         index = self.indices[place]
         try:
             return index, self.prepare(index), None
         except (ValueError, OSError) as error:
             return index, None, str(error)
 
-    def loader(self, num_workers: int) -> DataLoader:
-        """Load the items in their order, in data workers."""
-        return DataLoader(self, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is)
-
 
 def _as_it_is(item: Any) -> Any:
     return item
-
-
-def loader_workers(cfg: Config) -> int:
-    """Give the number of data workers that the evaluation of the config has, at most the cores."""
-    loader = cfg.get("val_dataloader") or cfg.get("test_dataloader") or {}
-    return min(int(loader.get("num_workers", 0)), os.cpu_count() or 1)

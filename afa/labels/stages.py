@@ -6,28 +6,23 @@ the files, and carries out the run. The sub-categories of SC-CAM are in `sub_cat
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
-from mmseg.registry import MODELS
 from torch import nn
 
 from afa.apis.inference import init_model
-from afa.engine.dist import init_dist
-from afa.files.crf import LABEL_THR, MAX_SIDE, check_crf
-from afa.labels.folder import SETTINGS, MapFolder, config_digest, network_digests, settings_changed
+from afa.labels.folder import SETTINGS, MapFolder, config_digest, content_digests, settings_changed
 from afa.labels.makers import CAMBackgrounds, MapMasks, NetworkMasks, RandomWalkMasks, WalkedMasks
 from afa.labels.options import SEG, MapLabelOptions, PseudoLabelOptions, check_scores
-from afa.labels.report import measure, report
-from afa.labels.run import TIMEOUT, LabelRun, make_labels, plan_run
+from afa.labels.run import LabelRun, begin, carry_out
 from afa.labels.split import SplitData
-from afa.utils.first_process import first_process
+from afa.models.refiners.dense_crf import crf_of_model
 
 AFFINITY_LABELS, RANDOM_WALK = "affinity_labels", "random_walk"
 
@@ -49,19 +44,15 @@ def make_pseudo_labels(
         FileNotFoundError: if the checkpoint is not there.
         ValueError: if config, checkpoint, data and options do not fit, or a photo cannot be read.
     """
-    start = time.monotonic()
-    init_dist(options.launcher, timeout=TIMEOUT)
-    if options.crf:
-        check_crf()
+    start = begin(options)
     model = init_model(cfg, checkpoint, options.device)
     wanted = "all" if options.kind == SEG and not options.restrict else "image"
     wanted = "predicted" if options.predicted_labels else wanted
     data = _data_of_network(model.cfg, options.split, with_labels=wanted == "image")
     classes_from = "predicted" if wanted == "image" and not data.has_labels else wanted
 
-    crf = dict(getattr(model.test_cfg, "crf", None) or {})
-    label_thr, max_side = crf.pop("label_thr", LABEL_THR), crf.pop("max_side", MAX_SIDE)
-    constants = MODELS.build(dict(crf, type="DenseCRF")).settings if options.crf else None
+    constants, label_thr, max_side = crf_of_model(model)
+    crf = constants if options.crf else None
     scores = background_scores(options, model)
     maker = NetworkMasks(model, options.kind, scores, classes_from, label_thr)
 
@@ -72,13 +63,12 @@ def make_pseudo_labels(
         kind=options.kind,
         background_scores=list(scores),
         classes=_classes(maker, data),
-        crf=None if constants is None else dict(constants, max_side=max_side, **entering),
-        **network_digests(checkpoint, model.cfg.model),
-        test_pipeline=config_digest(data.pipeline),
+        crf=None if crf is None else dict(asdict(crf), max_side=max_side, **entering),
+        **content_digests(data.pipeline, checkpoint, model.cfg.model),
     )
     out = f"pseudo_labels_{options.kind}"
-    run = plan_run(model.cfg, options, data, maker, settings, constants, max_side, out)
-    return _carry_out(run, start)
+    run = LabelRun(model.cfg, options, data, maker, settings, out, crf, max_side)
+    return carry_out(run, start)
 
 
 def _data_of_network(cfg: Config, split: str, with_labels: bool) -> SplitData:
@@ -138,15 +128,14 @@ def make_affinity_labels(cfg: Config, maps: str | Path, options: MapLabelOptions
     Raises:
         ValueError: if config, maps and options do not fit, or a photo cannot be read.
     """
-    start = time.monotonic()
-    init_dist(options.launcher, timeout=TIMEOUT)
+    start = begin(options)
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
     init_default_scope(cfg.get("default_scope") or "mmseg")
     data = SplitData(cfg, options.split, with_labels=False)
     maker = CAMBackgrounds(MapFolder(maps), options.alphas, len(data.classes))
-    run = _plan_from_maps(cfg, options, data, maker, dict(version=1))
-    return _carry_out(run, start)
+    run = _plan_from_maps(cfg, options, data, maker, content_digests(data.pipeline))
+    return carry_out(run, start)
 
 
 def make_random_walk_labels(
@@ -173,8 +162,7 @@ def make_random_walk_labels(
         FileNotFoundError: if the checkpoint is not there.
         ValueError: if config, checkpoint, maps and options do not fit, or a photo cannot be read.
     """
-    start = time.monotonic()
-    init_dist(options.launcher, timeout=TIMEOUT)
+    start = begin(options)
     cams = MapFolder(maps)
     kept = None if walked is None else MapFolder(walked, walked=True)
     if kept is not None and (options.sweep is not None or options.save_maps):
@@ -195,11 +183,11 @@ def make_random_walk_labels(
         maker = RandomWalkMasks(cams, alphas, num_classes, model, options.sweep_scores)
     else:
         maker = WalkedMasks(cams, alphas, num_classes, kept)
-    settings = dict(version=1, **network_digests(checkpoint, model.cfg.model))
-    run = _plan_from_maps(model.cfg, options, data, maker, settings)
+    digests = content_digests(data.pipeline, checkpoint, model.cfg.model)
+    run = _plan_from_maps(model.cfg, options, data, maker, digests)
     if kept is not None:
         _refuse_other_maps(kept, run)
-    return _carry_out(run, start)
+    return carry_out(run, start)
 
 
 def _plan_from_maps(
@@ -207,23 +195,21 @@ def _plan_from_maps(
     options: MapLabelOptions,
     data: SplitData,
     maker: MapMasks,
-    settings: Mapping[str, Any],
+    digests: Mapping[str, str],
 ) -> LabelRun:
-    """Plan a run that starts from CAMs; ``settings`` is what else decides the label maps."""
-    if options.crf:
-        check_crf()
+    """Plan a run that starts from CAMs; ``digests`` are those of network and pipeline."""
     if options.wants_figures:
         _refuse_labels_as_masks(data)
     crf, cams = options.crf_constants, maker.cams.settings
-    decisive = dict(
+    settings = dict(
         tool=options.kind,
+        version=1,  # raise when the same settings give other label maps
         alphas=list(options.alphas),
-        crf=None if crf is None else dict(crf, max_side=options.max_side),
+        crf=None if crf is None else dict(asdict(crf), max_side=options.max_side),
         maps=config_digest(cams) if cams else "not known",
-        test_pipeline=config_digest(data.pipeline),
-        **settings,
+        **digests,
     )
-    return plan_run(cfg, options, data, maker, decisive, crf, options.max_side, options.kind)
+    return LabelRun(cfg, options, data, maker, settings, options.kind, crf, options.max_side)
 
 
 def _refuse_labels_as_masks(data: SplitData) -> None:
@@ -250,13 +236,3 @@ def _refuse_other_maps(walked: MapFolder, run: LabelRun) -> None:
             f"'{walked.path}' holds maps that were made with other settings ({changed}): make them "
             "anew, or leave --walked out."
         )
-
-
-def _carry_out(run: LabelRun, start: float) -> dict[str, Any]:
-    """Make, measure and report; ``start`` is when the stage began, by :func:`time.monotonic`."""
-    begin = time.monotonic()
-    num_made = make_labels(run)
-    seconds = time.monotonic() - begin
-    measured = measure(run)
-    times = dict(total=time.monotonic() - start, making=seconds)
-    return first_process(partial(report, run, num_made, measured, times))

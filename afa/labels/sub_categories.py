@@ -7,8 +7,9 @@ of a class are clustered by k-means. D channels.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,16 @@ from torch import nn
 
 from afa.apis.inference import init_model
 from afa.datasets.image_labels import name_sub_labels, write_sub_labels
-from afa.engine.dist import init_dist
+from afa.files.maps import read_features, write_features
 from afa.files.whole_file import write_json
-from afa.labels.folder import SUMMARY, FeatureFolder, config_digest, network_digests
+from afa.labels.folder import SUMMARY, GuardedFolder, content_digests
 from afa.labels.options import SubCategoryOptions
-from afa.labels.run import TIMEOUT
-from afa.labels.split import Items, SplitData, loader_workers, split_name
+from afa.labels.run import SharedProgress, begin
+from afa.labels.split import SplitData, prepared, split_name
 from afa.models.functional.sub_categories import cluster_sub_categories
 from afa.utils.environment import device_name
 from afa.utils.first_process import first_process
-from afa.utils.progress import Progress, time_text
+from afa.utils.progress import time_text
 
 SUB_LABELS = "sub_labels.json"
 
@@ -51,8 +52,7 @@ def make_sub_categories(
         FileNotFoundError: if the checkpoint is not there.
         ValueError: if config, checkpoint, data and options do not fit, or a photo cannot be read.
     """
-    start = time.monotonic()
-    init_dist(options.launcher, timeout=TIMEOUT)
+    start = begin(options)
     model = init_model(cfg, checkpoint, options.device)
     if not hasattr(model, "image_features"):
         raise ValueError(
@@ -67,11 +67,10 @@ def make_sub_categories(
     settings = dict(
         tool="sub_categories",
         version=1,
-        **network_digests(checkpoint, model.cfg.model),
-        test_pipeline=config_digest(data.pipeline),
+        **content_digests(data.pipeline, checkpoint, model.cfg.model),
     )
     missing = first_process(partial(_prepare_folder, folder, settings, options.overwrite))
-    _compute(model, data, folder, missing, loader_workers(model.cfg))
+    _compute(model, data, folder, missing)
     dist.barrier()
     return first_process(partial(_cluster, data, folder, options, settings, start))
 
@@ -84,32 +83,24 @@ def _prepare_folder(
     return folder.missing()
 
 
-def _compute(
-    model: nn.Module, data: SplitData, folder: FeatureFolder, missing: list[int], workers: int
-) -> None:
+def _compute(model: nn.Module, data: SplitData, folder: FeatureFolder, missing: list[int]) -> None:
     """Compute the features of this process's share of the missing parts."""
-    rank, world_size = dist.get_rank(), dist.get_world_size()
+    rank, per_part = dist.get_rank(), len(folder.parts[0])
     total = sum(len(folder.parts[part]) for part in missing)
     if rank == 0:
         known = len(data) - total
         print(f"Features of {len(data)} images: {known} are finished, {total} to compute.")
-    progress = Progress(total, active=rank == 0)
-    per_part = len(folder.parts[0])
-    share = missing[rank::world_size]
+    progress = SharedProgress(total)
+    share = missing[rank :: dist.get_world_size()]
     indices = [part * per_part + i for part in share for i in range(len(folder.parts[part]))]
-    rows: list[np.ndarray] = []
-    parts = iter(share)
-    part = next(parts, None)
-    for _, packed, problem in Items(data.packed, indices).loader(workers):
-        if problem is not None:
-            raise ValueError(problem)
-        assert part is not None, "there are as many images as the parts of this process have"
-        inputs = model.data_preprocessor(pseudo_collate([packed]), False)["inputs"]
-        rows.append(model.image_features(inputs)[0].cpu().numpy())
-        if len(rows) == len(folder.parts[part]):
-            folder.write(part, np.stack(rows))
-            rows, part = [], next(parts, None)
-        progress.step(min(world_size, total - progress.done))
+    items = prepared(data.packed, indices, data.num_workers)
+    for part in share:
+        rows = []
+        for _, packed in islice(items, len(folder.parts[part])):
+            inputs = model.data_preprocessor(pseudo_collate([packed]), False)["inputs"]
+            rows.append(model.image_features(inputs)[0].cpu().numpy())
+            progress.step()
+        folder.write(part, np.stack(rows))
 
 
 def _cluster(
@@ -146,3 +137,56 @@ def _cluster(
     write_json(folder.path / SUMMARY, content)
     print(f"Done in {time_text(seconds)}; the sub-categories are in '{path}'.")
     return content
+
+
+class FeatureFolder(GuardedFolder):
+    """Name, write and read the features of a list of images, some images to a file.
+
+    ::
+
+        settings.json        how the features were made
+        features/00000.npz   arrays ``ids`` and ``features`` (n, D) float32 of the first images
+
+    Args:
+        path: the folder; need not be there yet.
+        img_ids: the images.
+        per_file: how many images share a file.
+    """
+
+    folders = {"features": ".npz"}
+    holds = "features of another checkpoint or config"
+
+    def __init__(self, path: str | Path, img_ids: Sequence[str], per_file: int = 64) -> None:
+        super().__init__(path)
+        self.parts = [
+            list(img_ids[start : start + per_file]) for start in range(0, len(img_ids), per_file)
+        ]
+
+    def missing(self) -> list[int]:
+        """List the parts that are missing, broken, or of other images."""
+        return [part for part in range(len(self.parts)) if self._read(part) is None]
+
+    def write(self, part: int, features: np.ndarray) -> None:
+        """Write the features (n, D) of a part; the file is there whole or not at all."""
+        write_features(self._file(part), self.parts[part], features)
+
+    def read(self) -> np.ndarray:
+        """Read the features of all images, (n, D) float32.
+
+        Raises:
+            ValueError: if some are missing.
+        """
+        read = [self._read(part) for part in range(len(self.parts))]
+        found = [one for one in read if one is not None]
+        if len(found) != len(read) or len({one.shape[1] for one in found}) != 1:
+            raise ValueError(
+                f"Features in '{self.path}' have gone or are broken: run the same command again."
+            )
+        return np.concatenate(found)
+
+    def _file(self, part: int) -> Path:
+        return self.path / "features" / f"{part:05d}.npz"
+
+    def _read(self, part: int) -> np.ndarray | None:
+        """Read a part; None where it is missing, broken, or of other images."""
+        return read_features(self._file(part), self.parts[part])

@@ -1,6 +1,6 @@
 """Models; importing this registers them in mmseg's registries."""
 
-from afa.utils.mmseg_import import import_mmseg_quietly
+from afa.utils.environment import import_mmseg_quietly
 
 import_mmseg_quietly()
 

@@ -94,20 +94,6 @@ def parse_options(options: Sequence[str] | None, argument: str = "--cfg-options"
     return parser.parse_args(["--options", *options]).options or {}
 
 
-def show_progress(done: int, total: int, unit: str) -> None:
-    """Print a line that overwrites itself on a terminal, every tenth part elsewhere.
-
-    Args:
-        done: How many are done.
-        total: How many there are.
-        unit: What they are, in the plural.
-    """
-    if sys.stdout.isatty():
-        print(f"\r{done}/{total} {unit}", end="" if done < total else "\n", flush=True)
-    elif 10 * done // total > 10 * (done - 1) // total:
-        print(f"{done}/{total} {unit}", flush=True)
-
-
 def set_local_rank(local_rank: int) -> None:
     """Set the environment variable LOCAL_RANK, unless the launcher has done so."""
     os.environ.setdefault("LOCAL_RANK", str(local_rank))

@@ -1,7 +1,12 @@
-"""What is installed, whether it can work together, and what it computes on."""
+"""What is installed, its quiet import, whether it works together, and what it computes on."""
 
+import contextlib
+import importlib
+import io
 import platform
 import subprocess
+import warnings
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -103,3 +108,24 @@ def device_name() -> str:
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
     return f"CPU ({threads} thread{'s' if threads > 1 else ''})"
+
+
+@cache
+def import_mmseg_quietly() -> None:
+    """Import mmseg's data sets and models, and register them, without a word.
+
+    mmseg says "Could not import OneDL" twice on stdout and mmcv warns that it has no compiled
+    MultiScaleDeformableAttention; neither matters here, and both would hide what does. Other
+    output is passed on. Calls after the first do nothing.
+    """
+    said = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said):
+            warnings.filterwarnings("ignore", message=".*MultiScaleDeformableAttention.*")
+            importlib.import_module("mmcv.cnn.bricks.transformer")
+            importlib.import_module("mmseg.datasets")
+            importlib.import_module("mmseg.models")
+    finally:
+        for line in said.getvalue().splitlines():
+            if "Could not import OneDL" not in line:
+                print(line)

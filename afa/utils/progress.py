@@ -15,14 +15,18 @@ class Progress:
     On a terminal the line overwrites itself; in a file a new line comes now and then.
 
     Args:
-        total: How many there are.
+        total: How many there are; 0 where :meth:`show` says it.
         unit: What they are, in the plural.
         active: False for a process that shall be silent.
         stream: Where to print; None for stdout.
     """
 
     def __init__(
-        self, total: int, unit: str = "images", active: bool = True, stream: TextIO | None = None
+        self,
+        total: int = 0,
+        unit: str = "images",
+        active: bool = True,
+        stream: TextIO | None = None,
     ) -> None:
         self.total = total
         self.unit = unit
@@ -46,6 +50,11 @@ class Progress:
         if self.active and (due or self.done >= self.total):
             self._last = now
             self._print()
+
+    def show(self, done: int, total: int) -> None:
+        """Say how many of how many are done: what a long function is given to call."""
+        self.total = total
+        self.step(done - self.done)
 
     def _print(self) -> None:
         text = f"{self.done}/{self.total} {self.unit}, {self.speed:.2f}/s"

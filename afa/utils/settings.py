@@ -1,14 +1,55 @@
-"""Compare the values of a config with what a signature says that they are."""
+"""Values of a config: compared with what a signature says that they are, and made a dataclass."""
 
+import difflib
 import inspect
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from numbers import Real
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-_NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
-_SEQUENCES = (list, tuple, Sequence, Iterable)
-_MAPPINGS = (dict, Mapping)
+_SEQUENCES: tuple[Any, ...] = (list, tuple, Sequence, Iterable)
+_MAPPINGS: tuple[Any, ...] = (dict, Mapping)
+# What is judged, and what it is called.
+_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "a text",
+    **dict.fromkeys(_SEQUENCES, "a list"),
+    **dict.fromkeys(_MAPPINGS, "a dict"),
+    type(None): "None",
+}
+
+T = TypeVar("T")
+
+
+def from_cfg(cls: type[T], cfg: dict[str, Any] | None, name: str) -> T:
+    """Build a settings dataclass from a config dict.
+
+    Args:
+        cls: the dataclass.
+        cfg: its values; None for all defaults.
+        name: how the user calls this dict.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ValueError: naming an unknown key and the nearest right one, or a value of a wrong type.
+    """
+    cfg = dict(cfg or {})
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    hints = get_type_hints(cls)
+    for key, value in cfg.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"{name} has no entry {key!r}: {hint}")
+        wanted = wrong_type(value, hints[key])
+        if wanted is not None:
+            raise ValueError(f"{name}.{key} must be {wanted}, got {value!r}")
+    return cls(**cfg)
 
 
 def wrong_type(value: Any, hint: Any) -> str | None:
@@ -27,15 +68,14 @@ def wrong_type(value: Any, hint: Any) -> str | None:
         return None
     if any(_fits(value, member) for member in members):
         return None
-    return " or ".join(dict.fromkeys(_name(member) for member in members))
+    return " or ".join(dict.fromkeys(_NAMES[member] for member in members))
 
 
 def _members(hint: Any) -> list[Any]:
     """Take a union apart; empty where a member is of a kind that is not judged."""
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     bare = [get_origin(kind) or kind for kind in kinds]
-    judged = (*_NAMES, *_SEQUENCES, *_MAPPINGS, type(None))
-    return bare if all(kind in judged for kind in bare) and Literal not in bare else []
+    return bare if all(kind in _NAMES for kind in bare) else []
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -46,14 +86,6 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind in _SEQUENCES:
         return isinstance(value, (list, tuple))
     return isinstance(value, Mapping) if kind in _MAPPINGS else value is None
-
-
-def _name(kind: Any) -> str:
-    if kind in _NAMES:
-        return _NAMES[kind]
-    if kind in _SEQUENCES:
-        return "a list"
-    return "a dict" if kind in _MAPPINGS else "None"
 
 
 def wrong_arguments(component: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from afa.apis import inference, inference_model, init_model, show_result_pyplot
 from afa.apis.inference import add_crf, keeping_logits
 from afa.engine.checkpoints.fit import CheckpointError
 from afa.engine.config.check import ConfigError
-from afa.files.crf import crf_of_logits
+from afa.files.crf import CRFSettings, crf_of_logits
 from afa.files.photo import read_photo
 from afa.models.functional import present_classes
 from afa.visualization import draw_segments
@@ -290,7 +290,8 @@ def test_it_is_the_crf_of_the_possible_labels_with_the_settings_of_the_config():
     sample = SegDataSample()
     sample.set_data(dict(seg_logits=PixelData(data=logits)))
     add_crf(model, photo, sample)
-    best = crf_of_logits(photo[..., ::-1].copy(), logits[[0, 1, 3]].numpy(), **settings)
+    some = logits[[0, 1, 3]].numpy()
+    best = crf_of_logits(photo[..., ::-1].copy(), some, settings=CRFSettings(**settings))
     assert np.array_equal(sample.pred_crf.data[0].numpy(), np.array([0, 1, 3])[best])
     assert "seg_logits" in sample
 

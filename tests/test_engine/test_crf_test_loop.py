@@ -15,7 +15,7 @@ from afa.engine import crf_test_loop
 from afa.engine.runner import build_runner
 from afa.engine.test_options import EvaluationOptions
 from afa.files import crf
-from afa.files.crf import dense_crf
+from afa.files.crf import CRFSettings, dense_crf
 
 CRF = dict(num_iters=3, bi_rgb_std=20, label_thr=0.0)
 
@@ -89,7 +89,7 @@ def test_label_maps_are_those_of_a_plain_loop(photos, tmp_path):
         photo = np.array(Image.open(photos[1] / f"JPEGImages/{entry['img_id']}.jpg"))
         size = photo.shape[:2]
         probs = F.interpolate(logits, size, mode="bilinear")[0].softmax(0).numpy()
-        wanted = dense_crf(photo, probs, num_iters=3, bi_rgb_std=20).argmax(0)
+        wanted = dense_crf(photo, probs, CRFSettings(num_iters=3, bi_rgb_std=20)).argmax(0)
         found = entry["pred_crf"]["data"]
         assert found.shape == (1, *size) and found.dtype == torch.int64
         assert (found[0].numpy() == wanted).mean() > 0.999
@@ -100,9 +100,9 @@ def test_label_maps_are_those_of_a_plain_loop(photos, tmp_path):
 def test_labels_that_an_image_cannot_have_do_not_enter(photos, tmp_path, monkeypatch):
     entered = []
 
-    def spy(image, logits, with_probs, **settings):
+    def spy(image, logits, with_probs, settings):
         entered.append(len(logits))
-        return crf.crf_of_logits(image, logits, with_probs, **settings)
+        return crf.crf_of_logits(image, logits, with_probs, settings)
 
     monkeypatch.setattr(crf_test_loop, "crf_of_logits", spy)
     monkeypatch.setattr(crf_test_loop, "possible_labels", lambda logits, thr: torch.tensor([0, 2]))
@@ -115,9 +115,9 @@ def test_labels_that_an_image_cannot_have_do_not_enter(photos, tmp_path, monkeyp
 def test_a_large_photo_is_sharpened_at_a_smaller_size(photos, tmp_path, monkeypatch):
     sizes = []
 
-    def spy(image, logits, with_probs, **settings):
+    def spy(image, logits, with_probs, settings):
         sizes.append((image.shape[:2], with_probs))
-        return crf.crf_of_logits(image, logits, with_probs, **settings)
+        return crf.crf_of_logits(image, logits, with_probs, settings)
 
     monkeypatch.setattr(crf_test_loop, "crf_of_logits", spy)
     small = dict(CRF, max_side=20)

@@ -7,10 +7,8 @@ import torch
 from afa.evaluation.figures import confusion_matrix, label_figures
 from afa.evaluation.threshold_sweep import (
     best_row,
-    read_counts,
     sweep_rows,
     sweep_scores,
-    write_counts,
 )
 
 CLASSES = ("background", "a", "b")
@@ -40,26 +38,6 @@ def test_scores_have_both_ends(args, scores):
 def test_ranges_without_scores_or_with_too_many_are_refused(args):
     with pytest.raises(ValueError, match=r"use e\.g\. 0\.05 0\.95 0\.05"):
         sweep_scores(*args)
-
-
-def test_counts_of_an_image_survive_their_file(tmp_path):
-    counts, _, _ = _counts()
-    path = tmp_path / "a.npz"
-    write_counts(path, [0.1, 0.2, 0.3], counts)
-    found = read_counts(path, [0.1, 0.2, 0.3])
-    assert found.dtype == torch.int64 and torch.equal(found, counts)
-    assert read_counts(path, [0.1, 0.2]) is None  # of another sweep
-    path.write_bytes(path.read_bytes()[:-40])
-    assert read_counts(path, [0.1, 0.2, 0.3]) is None
-    assert read_counts(tmp_path / "b.npz", [0.1]) is None
-
-
-def test_a_file_is_small_however_many_classes_there_are(tmp_path):
-    counts = torch.zeros((19, 81, 82), dtype=torch.int64)
-    counts[:, 0, 0], counts[:, 17, 17], counts[:, 17, 0] = 90_000, 80_000, torch.arange(19)
-    write_counts(tmp_path / "a.npz", range(19), counts)
-    assert (tmp_path / "a.npz").stat().st_size < 3000
-    assert torch.equal(read_counts(tmp_path / "a.npz", range(19)), counts)
 
 
 def test_rows_against_a_loop_over_the_pixels():

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from afa.files import crf
-from afa.files.crf import crf_of_logits, crf_photo, dense_crf
+from afa.files.crf import CRFSettings, crf_of_logits, crf_photo, dense_crf
 
 GREY = np.full((16, 20, 3), 120, dtype=np.uint8)
 
@@ -71,7 +71,7 @@ def _loop_mean_field(image, probs, num_iters, pos, bilateral):
 
 def test_without_iterations_the_probabilities_come_back():
     probs = _probs(np.random.randint(0, 2, GREY.shape[:2]))
-    np.testing.assert_allclose(dense_crf(GREY, probs, num_iters=0), probs, atol=1e-6)
+    np.testing.assert_allclose(dense_crf(GREY, probs, CRFSettings(num_iters=0)), probs, atol=1e-6)
 
 
 def test_constant_image_with_a_clear_majority_takes_it_and_an_even_one_stays():
@@ -84,7 +84,7 @@ def test_constant_image_with_a_clear_majority_takes_it_and_an_even_one_stays():
 
 def test_unary_decides_where_the_kernels_weigh_nothing():
     probs = _probs(np.random.randint(0, 2, GREY.shape[:2]))
-    refined = dense_crf(GREY, probs, pos_weight=0, bi_weight=0)
+    refined = dense_crf(GREY, probs, CRFSettings(pos_weight=0, bi_weight=0))
     np.testing.assert_allclose(refined, probs, atol=1e-5)
 
 
@@ -108,7 +108,7 @@ def test_close_to_mean_field_in_plain_loops():
     probs[1] += label
     probs /= probs.sum(0)
     settings = dict(num_iters=4, pos_xy_std=2, pos_weight=1, bi_xy_std=8, bi_rgb_std=20)
-    refined = dense_crf(image, probs, bi_weight=2, **settings)
+    refined = dense_crf(image, probs, CRFSettings(bi_weight=2, **settings))
     expected = _loop_mean_field(image, probs, 4, (2, 1), (8, 20, 2))
     # The lattice filter is an approximation: what it does must be far larger than where it errs.
     assert np.abs(expected - probs).mean() > 10 * np.abs(refined - expected).mean()
@@ -168,12 +168,12 @@ def test_logits_are_resized_and_softened_as_torch_does(grid):
     image, _ = _two_colours()
     logits = 3 * np.random.randn(3, *grid).astype(np.float32)
     resized = F.interpolate(torch.from_numpy(logits)[None], (24, 32), mode="bilinear")[0]
-    probs = crf_of_logits(image, logits, with_probs=True, num_iters=0)
+    probs = crf_of_logits(image, logits, with_probs=True, settings=CRFSettings(num_iters=0))
     np.testing.assert_allclose(probs, resized.softmax(0).clamp(1e-5), atol=2e-5)
-    refined = dense_crf(image, resized.softmax(0).numpy(), num_iters=5)
-    again = crf_of_logits(image, logits, with_probs=True, num_iters=5)
+    refined = dense_crf(image, resized.softmax(0).numpy(), settings=CRFSettings(num_iters=5))
+    again = crf_of_logits(image, logits, with_probs=True, settings=CRFSettings(num_iters=5))
     np.testing.assert_allclose(again, refined, atol=1e-3)
-    label = crf_of_logits(image, logits, num_iters=5)
+    label = crf_of_logits(image, logits, settings=CRFSettings(num_iters=5))
     assert label.dtype == np.uint8
     np.testing.assert_array_equal(label, again.argmax(0))
 

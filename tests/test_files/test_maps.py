@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from afa.files.maps import is_whole_maps, read_maps, write_maps
+from afa.files.maps import is_whole_maps, read_counts, read_maps, write_counts, write_maps
 
 
 def test_what_is_written_is_read_to_half_a_step(tmp_path):
@@ -139,3 +139,23 @@ def test_a_header_that_claims_too_much_and_an_array_alone(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(ValueError, match="holds no maps, or is broken"):
         read_maps(path)
+
+
+def test_counts_of_an_image_survive_their_file(tmp_path):
+    counts = np.random.randint(0, 2, (3, 3, 4)) * np.random.randint(0, 99, (3, 3, 4))
+    path = tmp_path / "a.npz"
+    write_counts(path, [0.1, 0.2, 0.3], counts)
+    found = read_counts(path, [0.1, 0.2, 0.3])
+    assert found.dtype == np.int64 and np.array_equal(found, counts)
+    assert read_counts(path, [0.1, 0.2]) is None  # of another sweep
+    path.write_bytes(path.read_bytes()[:-40])
+    assert read_counts(path, [0.1, 0.2, 0.3]) is None
+    assert read_counts(tmp_path / "b.npz", [0.1]) is None
+
+
+def test_a_file_is_small_however_many_classes_there_are(tmp_path):
+    counts = np.zeros((19, 81, 82), dtype=np.int64)
+    counts[:, 0, 0], counts[:, 17, 17], counts[:, 17, 0] = 90_000, 80_000, np.arange(19)
+    write_counts(tmp_path / "a.npz", range(19), counts)
+    assert (tmp_path / "a.npz").stat().st_size < 3000
+    assert np.array_equal(read_counts(tmp_path / "a.npz", range(19)), counts)

@@ -1,21 +1,27 @@
 import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import ConfigDict
 
-from afa.evaluation.threshold_sweep import write_counts
-from afa.files.label_png import write_label_png
-from afa.files.maps import write_maps
+from afa.files.crf import CRFSettings, best_label, dense_crf
+from afa.files.label_png import read_label_png, write_label_png
+from afa.files.maps import read_maps, write_counts, write_maps
 from afa.labels.folder import (
-    FeatureFolder,
     LabelFolder,
+    LabelJob,
     MapFolder,
     config_digest,
-    file_digest,
+    content_digests,
+    finish_label,
+    merge_labels,
 )
+from afa.models.functional import merge_thresholds
 
 # ---- digests ------------------------------------------------------------------------------------
 
@@ -41,9 +47,14 @@ def test_the_digest_of_a_file_is_that_of_its_content(tmp_path):
     content = bytes(range(256)) * 5000  # more than is read at a time
     for name in ("a.pth", "b.pth"):
         (tmp_path / name).write_bytes(content)
-        assert file_digest(tmp_path / name) == hashlib.sha256(content).hexdigest()[:16]
+        sha256 = hashlib.sha256(content).hexdigest()[:16]
+        assert _checkpoint(tmp_path / name) == f"{name}, sha256 {sha256}"
     (tmp_path / "b.pth").write_bytes(content[:-1])
-    assert file_digest(tmp_path / "b.pth") != file_digest(tmp_path / "a.pth")
+    assert _checkpoint(tmp_path / "b.pth")[-16:] != _checkpoint(tmp_path / "a.pth")[-16:]
+
+
+def _checkpoint(path):
+    return content_digests([], path, {})["checkpoint"]
 
 
 # ---- label maps ---------------------------------------------------------------------------------
@@ -57,7 +68,7 @@ def _fill(folder, img_id):
     write_label_png(folder.file("labels", img_id), np.zeros((2, 3), np.uint8))
     write_maps(folder.file("maps", img_id), [1], np.zeros((1, 2, 3)), (2, 3))
     counts = torch.zeros(2, 3, 4, dtype=torch.int64)
-    write_counts(folder.file("sweep", img_id), [0.1, 0.2], counts)
+    write_counts(folder.file("sweep", img_id), [0.1, 0.2], counts.numpy())
 
 
 def test_an_image_is_finished_when_all_that_is_wanted_is_whole(tmp_path):
@@ -219,51 +230,91 @@ def test_a_photo_may_have_no_class(kept):
     assert MapFolder(kept).read("c", (6, 8), 4).maps.shape == (0, 3, 4)
 
 
-# ---- features -----------------------------------------------------------------------------------
+PHOTO = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+STILL = CRFSettings(num_iters=0)  # a CRF that changes nothing
 
 
-IDS = ["a", "b/c", "d", "e", "f"]
-FEATURES = dict(tool="t", checkpoint="x")
+def _scores(num_labels=3, size=(6, 8)):
+    return np.random.rand(num_labels, *size).astype(np.float32)
 
 
-def _filled(path):
-    folder = FeatureFolder(path, IDS, per_file=2)
-    folder.prepare(FEATURES)
-    for part in folder.missing():
-        folder.write(part, np.full((len(folder.parts[part]), 3), part, dtype=np.float32))
-    return folder
+def _resized(scores, size=(12, 16)):
+    return F.interpolate(torch.tensor(scores)[None], size=size, mode="bilinear")[0].numpy()
 
 
-def test_features_come_back_in_the_order_of_the_images(tmp_path):
-    folder = _filled(tmp_path)
-    assert folder.read()[:, 0].tolist() == [0, 0, 1, 1, 2]
-    folder.prepare(FEATURES)
-    assert folder.missing() == []
-    with np.load(tmp_path / "features/00000.npz", allow_pickle=False) as file:
-        assert file["ids"].tolist() == ["a", "b/c"] and file["features"].dtype == np.float32
+def _job(tmp_path, **changes):
+    base = dict(png=tmp_path / "a.png", size=(12, 16), classes=[0, 4, 9])
+    return LabelJob(**{**base, **changes})
 
 
-def test_what_is_missing_broken_or_of_other_images_is_made_again(tmp_path):
-    folder = _filled(tmp_path)
-    (tmp_path / "features/00001.npz").write_bytes(b"PK\3\4")
-    (tmp_path / "features/00002.npz").unlink()
-    folder.prepare(FEATURES)
-    assert folder.missing() == [1, 2]
-    with pytest.raises(ValueError, match="have gone or are broken"):
-        folder.read()
-    assert FeatureFolder(tmp_path, ["a", "x"], per_file=2).missing() == [0]
+def test_a_ready_label_map_is_written_as_it_is(tmp_path):
+    label = np.random.choice([0, 4, 255], (12, 16)).astype(np.uint8)
+    finish_label(_job(tmp_path, labels=[label]), palette=[[1, 2, 3]])
+    assert np.array_equal(read_label_png(tmp_path / "a.png"), label)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_features_of_other_settings_and_other_files_are_refused(tmp_path):
-    _filled(tmp_path / "one")
-    with pytest.raises(ValueError, match=r"another checkpoint or config.*--overwrite"):
-        FeatureFolder(tmp_path / "one", IDS, 2).prepare(dict(FEATURES, checkpoint="y"))
-    folder = FeatureFolder(tmp_path / "one", IDS, 2)
-    folder.prepare(dict(FEATURES, checkpoint="y"), overwrite=True)
-    assert folder.missing() == [0, 1, 2]
-    (tmp_path / "two/features").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"no settings\.json of this tool"):
-        FeatureFolder(tmp_path / "two", IDS).prepare(FEATURES, overwrite=True)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="is a file"):
-        FeatureFolder(tmp_path / "file", IDS).prepare(FEATURES)
+def test_maps_are_written_where_asked_for(tmp_path):
+    maps, label = _scores(2), np.zeros((12, 16), np.uint8)
+    wanted = dict(npz=tmp_path / "a.npz", kept=([4, 9], maps))
+    finish_label(_job(tmp_path, labels=[label], **wanted))
+    found = read_maps(tmp_path / "a.npz")
+    assert found.classes == [4, 9] and found.size == (12, 16)
+    assert np.abs(found.maps - maps).max() < 0.003
+
+
+@pytest.mark.parametrize("logits", [False, True])
+def test_a_crf_of_no_steps_gives_the_best_of_the_resized_scores(tmp_path, logits):
+    scores = _scores()
+    finish_label(_job(tmp_path, scores=[scores], photo=PHOTO, logits=logits), crf=STILL)
+    expected = np.array([0, 4, 9])[_resized(scores).argmax(axis=0)]
+    assert np.array_equal(read_label_png(tmp_path / "a.png"), expected)
+
+
+def test_the_crf_gets_shares_that_sum_to_one(tmp_path):
+    scores = _scores()
+    finish_label(_job(tmp_path, scores=[1.7 * scores], photo=PHOTO), crf=CRFSettings(num_iters=3))
+    shares = _resized(scores)
+    shares /= shares.sum(axis=0)
+    expected = dense_crf(PHOTO, shares, CRFSettings(num_iters=3)).argmax(axis=0)
+    assert np.array_equal(read_label_png(tmp_path / "a.png"), np.array([0, 4, 9])[expected])
+    assert not np.array_equal(expected, shares.argmax(axis=0))
+
+
+def test_two_scores_give_undecided_pixels(tmp_path):
+    high, low = _scores(), _scores()
+    finish_label(_job(tmp_path, scores=[high, low], photo=PHOTO), crf=STILL)
+    labels = [np.array([0, 4, 9])[_resized(one).argmax(axis=0)] for one in (high, low)]
+    expected = merge_thresholds(*(torch.tensor(label)[None] for label in labels))[0].numpy()
+    assert np.array_equal(read_label_png(tmp_path / "a.png"), expected)
+    assert 255 in expected
+    labels = [label.astype(np.uint8) for label in labels]
+    assert np.array_equal(merge_labels(*labels), expected)
+    finish_label(_job(tmp_path, labels=labels))
+    assert np.array_equal(read_label_png(tmp_path / "a.png"), expected)
+
+
+def test_a_reduced_photo_gives_a_label_map_of_the_size_of_the_photo(tmp_path):
+    scores = _scores(size=(3, 4))
+    job = _job(tmp_path, scores=[scores], photo=PHOTO[::2, ::2], size=(12, 16))
+    finish_label(job, crf=STILL)
+    small = _resized(scores, (6, 8))
+    expected = np.array([0, 4, 9])[_resized(small / small.sum(axis=0)).argmax(axis=0)]
+    assert (read_label_png(tmp_path / "a.png") == expected).mean() > 0.98  # but for ties
+
+
+def test_an_image_without_classes_is_background(tmp_path):
+    finish_label(_job(tmp_path, classes=[0], scores=[_scores(1)], photo=PHOTO))
+    assert not read_label_png(tmp_path / "a.png").any()
+
+
+def test_best_label_against_all_maps_at_once():
+    probs = _scores(5)
+    assert np.array_equal(best_label(probs, (6, 8)), probs.argmax(axis=0))
+    assert np.array_equal(best_label(probs, (13, 9)), _resized(probs, (13, 9)).argmax(axis=0))
+
+
+def test_a_worker_imports_neither_torch_nor_mmseg():
+    code = "import sys, afa.labels.folder; print({'torch', 'mmseg', 'mmengine'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -7,7 +7,7 @@ from mmseg.structures import SegDataSample
 from toy_afa import afa_cfg, make_afa
 
 from afa.evaluation.figures import confusion_matrix
-from afa.labels.finish import merge_labels
+from afa.labels.folder import merge_labels
 from afa.labels.makers import NetworkMasks
 from afa.models.functional import (
     label_of_two_scores,
@@ -109,8 +109,9 @@ def test_the_sweep_against_a_loop_over_scores(model):
 def test_shares_sum_to_one_and_keep_the_best_label(model):
     for kind, source in (("par", "image"), ("propagated", "image"), ("seg", "all")):
         maps = NetworkMasks(model, kind, [] if kind == "seg" else [0.4], source)(_packed(), LABEL)
-        found = maps.shares()
-        assert found.shape[0] == len(maps.labels)
+        labels, kept = maps.to_keep()
+        found = torch.from_numpy(kept)
+        assert found.shape[0] == len(labels) == len(maps.labels)
         torch.testing.assert_close(found.sum(0), torch.ones(found.shape[1:]))
         best = labels_from_masks(maps.masks[0], maps.class_idx)
         assert torch.equal(labels_from_masks(found[None], maps.class_idx), best)
@@ -140,7 +141,7 @@ def test_padding_of_the_preprocessor_has_no_part_in_it(model):
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        (("cams", [0.4]), "--kind must be one of cam, par, propagated, seg"),
+        (("cams", [0.4]), "makes no 'cams' labels: choose --kind cam or par"),
         (("cam", [0.4], "all"), "--kind cam needs to know which classes"),
     ],
 )

@@ -1,6 +1,9 @@
+from dataclasses import asdict
+
 import pytest
 
-from afa.labels.options import CRF, SWEEP, MapLabelOptions, PseudoLabelOptions, check_scores
+from afa.files.crf import CRFSettings
+from afa.labels.options import SWEEP, MapLabelOptions, PseudoLabelOptions, check_scores
 
 
 def _options(**changes):
@@ -52,11 +55,13 @@ def test_constants_of_the_crf_are_those_of_affinitynet_but_for_what_is_given():
     published = dict(
         num_iters=10, pos_xy_std=3, pos_weight=3, bi_xy_std=80, bi_rgb_std=13, bi_weight=10
     )
-    assert published == CRF
+    assert asdict(CRFSettings.AFFINITY_NET) == published
     assert _map_options().crf_constants is None
-    assert _map_options(crf=True).crf_constants == published and _map_options().max_side == 1024
+    assert _map_options(crf=True).crf_constants == CRFSettings.AFFINITY_NET
+    assert _map_options().max_side == 1024
     changed = _map_options(crf=True, crf_settings=dict(bi_xy_std=20, max_side=300))
-    assert changed.crf_constants == dict(published, bi_xy_std=20) and changed.max_side == 300
+    assert asdict(changed.crf_constants) == dict(published, bi_xy_std=20)
+    assert changed.max_side == 300
 
 
 def test_exponents_of_the_sweep():
@@ -76,6 +81,7 @@ def test_exponents_of_the_sweep():
         (dict(crf_settings=dict(num_iters=3)), "add --crf"),
         (dict(crf=True, crf_settings=dict(iters=3)), "no 'iters'; it takes num_iters"),
         (dict(crf=True, crf_settings=dict(num_iters="x")), "num_iters must be a number"),
+        (dict(crf=True, crf_settings=dict(num_iters=2.5)), "whole num_iters >= 0, got 2.5"),
         (dict(crf=True, crf_settings=dict(bi_weight=-1)), "bi_weight must be a number, 0 or more"),
         (dict(crf_workers=-1), "--crf-workers must be 0 or more"),
     ],

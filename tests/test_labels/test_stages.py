@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -25,11 +26,11 @@ from toy_stages import (
 
 from afa.apis.inference import init_model
 from afa.engine.config import load_config
-from afa.files.crf import dense_crf
+from afa.files.crf import CRFSettings, dense_crf
 from afa.files.label_png import read_label_png
 from afa.files.maps import read_maps, write_maps
 from afa.files.photo import read_photo
-from afa.labels.options import CRF, MapLabelOptions, PseudoLabelOptions, SubCategoryOptions
+from afa.labels.options import MapLabelOptions, PseudoLabelOptions, SubCategoryOptions
 from afa.labels.split import SplitData
 from afa.labels.stages import (
     AFFINITY_LABELS,
@@ -147,9 +148,9 @@ def test_each_background_goes_through_the_crf(toy, tmp_path):
         found = read_maps(toy / "cams/maps" / f"{img_id}.npz")
         photo = read_photo(toy / "shapes/JPEGImages" / f"{img_id}.jpg")[..., ::-1]
         scores = [_scores(found, a, found.size) for a in (2, 6)]
+        constants = replace(CRFSettings.AFFINITY_NET, **settings)
         refined = [
-            dense_crf(np.ascontiguousarray(photo), s / s.sum(axis=0), **{**CRF, **settings})
-            for s in scores
+            dense_crf(np.ascontiguousarray(photo), s / s.sum(axis=0), constants) for s in scores
         ]
         label = read_label_png(tmp_path / "labels" / f"{img_id}.png")
         assert (label == _merged(*refined, found.classes)).mean() > 0.999

@@ -13,7 +13,7 @@ from afa.engine.config import load_config
 from afa.labels import sub_categories as module
 from afa.labels.options import SubCategoryOptions
 from afa.labels.split import SplitData
-from afa.labels.sub_categories import make_sub_categories
+from afa.labels.sub_categories import FeatureFolder, make_sub_categories
 from afa.models.functional.sub_categories import cluster_sub_categories
 
 
@@ -92,3 +92,53 @@ def test_faults_are_said(toy, tmp_path):
     with pytest.raises(ValueError, match="needs image_labels"):
         _make(toy, tmp_path / "out", {"val_dataloader.dataset.image_labels": None})
     assert not (tmp_path / "out").exists()
+
+
+# ---- features -----------------------------------------------------------------------------------
+
+
+IMAGES = ["a", "b/c", "d", "e", "f"]
+FEATURES = dict(tool="t", checkpoint="x")
+
+
+def _filled(path):
+    folder = FeatureFolder(path, IMAGES, per_file=2)
+    folder.prepare(FEATURES)
+    for part in folder.missing():
+        folder.write(part, np.full((len(folder.parts[part]), 3), part, dtype=np.float32))
+    return folder
+
+
+def test_features_come_back_in_the_order_of_the_images(tmp_path):
+    folder = _filled(tmp_path)
+    assert folder.read()[:, 0].tolist() == [0, 0, 1, 1, 2]
+    folder.prepare(FEATURES)
+    assert folder.missing() == []
+    with np.load(tmp_path / "features/00000.npz", allow_pickle=False) as file:
+        assert file["ids"].tolist() == ["a", "b/c"] and file["features"].dtype == np.float32
+
+
+def test_what_is_missing_broken_or_of_other_images_is_made_again(tmp_path):
+    folder = _filled(tmp_path)
+    (tmp_path / "features/00001.npz").write_bytes(b"PK\3\4")
+    (tmp_path / "features/00002.npz").unlink()
+    folder.prepare(FEATURES)
+    assert folder.missing() == [1, 2]
+    with pytest.raises(ValueError, match="have gone or are broken"):
+        folder.read()
+    assert FeatureFolder(tmp_path, ["a", "x"], per_file=2).missing() == [0]
+
+
+def test_features_of_other_settings_and_other_files_are_refused(tmp_path):
+    _filled(tmp_path / "one")
+    with pytest.raises(ValueError, match=r"another checkpoint or config.*--overwrite"):
+        FeatureFolder(tmp_path / "one", IMAGES, 2).prepare(dict(FEATURES, checkpoint="y"))
+    folder = FeatureFolder(tmp_path / "one", IMAGES, 2)
+    folder.prepare(dict(FEATURES, checkpoint="y"), overwrite=True)
+    assert folder.missing() == [0, 1, 2]
+    (tmp_path / "two/features").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"no settings\.json of this tool"):
+        FeatureFolder(tmp_path / "two", IMAGES).prepare(FEATURES, overwrite=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        FeatureFolder(tmp_path / "file", IMAGES).prepare(FEATURES)

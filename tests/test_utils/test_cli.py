@@ -12,7 +12,6 @@ from afa.utils.cli import (
     own_text,
     parse_options,
     set_local_rank,
-    show_progress,
 )
 
 
@@ -42,19 +41,6 @@ def test_local_rank_of_the_launcher_has_precedence(monkeypatch):
     import os
 
     assert os.environ["LOCAL_RANK"] == "2"
-
-
-def test_progress_is_a_few_lines_in_a_file_and_one_on_a_terminal(capsys, monkeypatch):
-    def show() -> list[str]:
-        for done in range(1, 26):
-            show_progress(done, 25, "images")
-        return capsys.readouterr().out
-
-    lines = show().splitlines()
-    assert len(lines) == 10 and lines[0] == "3/25 images" and lines[-1] == "25/25 images"
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    text = show()
-    assert text.count("\r") == 25 and text.count("\n") == 1 and text.endswith("25/25 images\n")
 
 
 class _WithStatusError(RuntimeError):

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 import afa
@@ -56,3 +59,28 @@ def test_versions_without_git(monkeypatch):
 
 def test_device_is_named():
     assert environment.device_name() == "CPU (1 thread)"
+
+
+def test_import_of_afa_is_quiet_and_imports_nothing_heavy(repo):
+    heavy = {"cv2", "matplotlib", "mmcv", "mmengine", "mmseg", "numpy", "torch"}
+    code = f"import afa, sys; found = {heavy} & set(sys.modules); assert not found, found"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=repo)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_import_of_mmseg_is_quiet(repo):
+    code = "from afa.utils.environment import import_mmseg_quietly as q; q(); q()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=repo)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_other_output_is_passed_on(monkeypatch, capsys):
+    def talk(name):
+        print("Could not import OneDL")
+        print(f"hello from {name}")
+
+    environment.import_mmseg_quietly.cache_clear()
+    monkeypatch.setattr(environment.importlib, "import_module", talk)
+    environment.import_mmseg_quietly()
+    said = capsys.readouterr().out
+    assert "hello from mmseg.models" in said and "OneDL" not in said

@@ -67,3 +67,11 @@ def test_a_silent_process_prints_nothing(clock):
 )
 def test_time_text(seconds, text):
     assert time_text(seconds) == text
+
+
+def test_a_long_function_says_how_far_it_is():
+    stream = io.StringIO()
+    line = Progress(unit="photos", stream=stream)
+    for done in (1, 2, 3):
+        line.show(done, 3)
+    assert stream.getvalue().startswith("3/3 photos") and line.done == 3

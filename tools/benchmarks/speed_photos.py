@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,11 +115,7 @@ def crf_case(data_root: str, num_photos: int, processes: int) -> Case:
         one = torch.full((21, 96, 128), -12.0)
         one[[0, 5, 15]] = F.interpolate(coarse, (96, 128), mode="bilinear")[0]
         logits.append(one)
-    compute = partial(
-        crf_of_logits, num_iters=10, pos_xy_std=3, pos_weight=3, bi_xy_std=64, bi_rgb_std=5,
-        bi_weight=4,
-    )  # fmt: skip
-    pool = OrderedPool(compute, processes).__enter__()  # it ends with this process
+    pool = OrderedPool(crf_of_logits, processes).__enter__()  # it ends with this process
 
     def ours() -> None:
         for photo, one in zip(photos, logits, strict=True):
@@ -129,7 +124,7 @@ def crf_case(data_root: str, num_photos: int, processes: int) -> Case:
 
     def plain() -> None:
         for photo, one in zip(photos, logits, strict=True):
-            compute(photo, one.numpy())
+            crf_of_logits(photo, one.numpy())
 
     return Case(
         f"Dense CRF, {len(photos)} photos, 3 of 21 labels, {processes} processes, "

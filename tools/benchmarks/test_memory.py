@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from afa.utils.cli import main_guard, show_progress
+from afa.utils.cli import main_guard
+from afa.utils.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
@@ -84,7 +85,7 @@ def run_memory_test(
     print(f"Generating {num_images} images in {work / 'data'}", flush=True)
     write_shapes(
         work / "data", 1, num_images, size=size, workers=cores, overwrite=True,
-        progress=lambda done, total: show_progress(done, total, "images"),
+        progress=Progress().show,
     )  # fmt: skip
     config = _write_config(work, input_size)
     plain: list[int | None] = [None]

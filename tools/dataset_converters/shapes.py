@@ -3,9 +3,9 @@
 import argparse
 import os
 import time
-from functools import partial
 
-from afa.utils.cli import main_guard, show_progress
+from afa.utils.cli import main_guard
+from afa.utils.progress import Progress
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,7 +34,7 @@ def main() -> None:
     from afa.datasets.shapes import write_shapes
 
     start = time.monotonic()
-    if write_shapes(**vars(args), progress=partial(show_progress, unit="pictures")):
+    if write_shapes(**vars(args), progress=Progress(unit="pictures").show):
         print(f"Done in {time.monotonic() - start:.1f} s.")
     else:
         print("Already complete with these settings: nothing to do.")

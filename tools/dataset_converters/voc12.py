@@ -3,9 +3,9 @@
 import argparse
 import os
 import time
-from functools import partial
 
-from afa.utils.cli import main_guard, show_progress
+from afa.utils.cli import main_guard
+from afa.utils.progress import Progress
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +58,7 @@ def main() -> None:
         overwrite=args.overwrite,
         allow_partial=args.allow_partial,
         workers=args.workers,
-        progress=partial(show_progress, unit="images"),
+        progress=Progress().show,
     )
     print(report.text())
     print(f"Ready in {time.monotonic() - start:.1f} s: {sources.out}")

@@ -1,52 +1,27 @@
 """Dense CRF as a refiner that a config names."""
 
-import math
 from typing import Any
 
 import numpy as np
 from mmseg.registry import MODELS
+from torch import nn
 
-from afa.files.crf import dense_crf
+from afa.files.crf import LABEL_THR, MAX_SIDE, CRFSettings, dense_crf
 
 
 @MODELS.register_module()
-class DenseCRF:
+class DenseCRF(CRFSettings):
     """Sharpen label probabilities along the colours of an image: see :func:`dense_crf`.
 
-    It runs on CPU, holds the interpreter lock and learns nothing: use it in worker processes
-    (:class:`afa.utils.ordered_pool.OrderedPool` with ``partial(dense_crf, **crf.settings)``). The
-    defaults are AFA's at test time; those of AffinityNet's labels are `afa.labels.options.CRF`.
-
-    Args:
-        num_iters: steps of the mean-field inference.
-        pos_xy_std: width of the position kernel in pixels.
-        pos_weight: weight of the position kernel.
-        bi_xy_std: width of the bilateral kernel in pixels.
-        bi_rgb_std: width of the bilateral kernel in grey levels (0..255).
-        bi_weight: weight of the bilateral kernel.
-
-    Raises:
-        ValueError: If a value is out of range.
+    It runs on CPU, holds the interpreter lock and learns nothing: use it in worker processes, as
+    :class:`afa.utils.ordered_pool.OrderedPool` of ``partial(dense_crf, settings=crf.settings)``.
+    Its arguments are those of :class:`CRFSettings`.
     """
 
-    def __init__(
-        self,
-        num_iters: int = 10,
-        pos_xy_std: float = 3,
-        pos_weight: float = 3,
-        bi_xy_std: float = 64,
-        bi_rgb_std: float = 5,
-        bi_weight: float = 4,
-    ) -> None:
-        if int(num_iters) != num_iters or num_iters < 0:
-            raise ValueError(f"DenseCRF needs a whole num_iters >= 0, got {num_iters}: use e.g. 10")
-        widths = dict(pos_xy_std=pos_xy_std, bi_xy_std=bi_xy_std, bi_rgb_std=bi_rgb_std)
-        weights = dict(pos_weight=pos_weight, bi_weight=bi_weight)
-        for name, value in {**widths, **weights}.items():
-            if not math.isfinite(value) or value < 0 or (name in widths and value == 0):
-                rule = "> 0" if name in widths else ">= 0"
-                raise ValueError(f"DenseCRF needs {name} {rule}, got {value}")
-        self.settings: dict[str, Any] = dict(num_iters=int(num_iters), **widths, **weights)
+    @property
+    def settings(self) -> CRFSettings:
+        """The constants alone, which a worker process reads without importing torch."""
+        return CRFSettings(**vars(self))
 
     def __call__(self, image: np.ndarray, probs: np.ndarray) -> np.ndarray:
         """Refine ``probs`` (L, H, W) float32 along ``image`` (H, W, 3) uint8 RGB.
@@ -57,8 +32,19 @@ class DenseCRF:
         Raises:
             ValueError: If they do not fit each other, or pydensecrf is not installed.
         """
-        return dense_crf(image, probs, **self.settings)
+        return dense_crf(image, probs, self)
 
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value}" for name, value in self.settings.items())
-        return f"{type(self).__name__}({values})"
+
+def crf_of_model(model: nn.Module) -> tuple[CRFSettings, float, int]:
+    """Read ``test_cfg.crf`` of a model: what it does not say has the defaults.
+
+    Returns:
+        The constants; ``label_thr``, the probability that a label must reach somewhere to enter;
+        ``max_side``, the longest side in pixels of a photo that the CRF is computed at.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+    crf: dict[str, Any] = dict(getattr(model.test_cfg, "crf", None) or {})
+    label_thr, max_side = crf.pop("label_thr", LABEL_THR), crf.pop("max_side", MAX_SIDE)
+    return MODELS.build({"type": "DenseCRF", **crf}).settings, label_thr, max_side

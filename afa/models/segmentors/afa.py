@@ -31,8 +31,9 @@ from afa.models.functional import (
     scale_size,
     stacked_masks,
 )
-from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg, from_cfg
+from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg
 from afa.models.segmentors.base import TrainingView, WSSSSegmentor
+from afa.utils.settings import from_cfg
 
 Attention: TypeAlias = Tensor | tuple[Tensor, Tensor]  # logits, or queries and keys
 

@@ -1,45 +1,13 @@
 """Settings of AFA's training and testing, checked when they are made."""
 
-import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
 from afa.models.segmentors.base import SEG_LOGITS, CAMTestCfg, check_share
-from afa.utils.settings import wrong_type
 
 PROPAGATIONS = (None, "attention", "affinity")
 AFF_LABELS = ("pseudo", "propagated")
-
-T = TypeVar("T")
-
-
-def from_cfg(cls: type[T], cfg: dict[str, Any] | None, name: str) -> T:
-    """Build a settings dataclass from a config dict.
-
-    Args:
-        cls: the dataclass.
-        cfg: its values; None for all defaults.
-        name: how the user calls this dict.
-
-    Returns:
-        The settings.
-
-    Raises:
-        ValueError: naming an unknown key and the nearest right one, or a value of a wrong type.
-    """
-    cfg = dict(cfg or {})
-    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-    hints = get_type_hints(cls)
-    for key, value in cfg.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise ValueError(f"{name} has no entry {key!r}: {hint}")
-        wanted = wrong_type(value, hints[key])
-        if wanted is not None:
-            raise ValueError(f"{name}.{key} must be {wanted}, got {value!r}")
-    return cls(**cfg)
 
 
 @dataclass(frozen=True)

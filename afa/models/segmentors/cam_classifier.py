@@ -17,9 +17,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from afa.models.functional.cam import MIRRORS, multi_scale_cams
-from afa.models.segmentors.afa_cfg import from_cfg
 from afa.models.segmentors.base import CAMTestCfg, WSSSSegmentor
 from afa.utils.evaluating import evaluating
+from afa.utils.settings import from_cfg
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from mmseg.registry import MODELS
 
-from afa.files.crf import dense_crf
+from afa.files.crf import CRFSettings, dense_crf
 from afa.models.refiners import DenseCRF
 
 AFA_TEST = dict(num_iters=10, pos_xy_std=3, pos_weight=3, bi_xy_std=64, bi_rgb_std=5, bi_weight=4)
@@ -15,7 +15,7 @@ def _example():
 
 
 def test_defaults_are_those_of_afa_at_test_time():
-    assert DenseCRF().settings == AFA_TEST
+    assert DenseCRF().settings == CRFSettings(**AFA_TEST) == CRFSettings.AFA
 
 
 def test_built_from_a_config_it_computes_with_its_settings():
@@ -25,7 +25,7 @@ def test_built_from_a_config_it_computes_with_its_settings():
     image, probs = _example()
     refined = crf(image, probs)
     settings = dict(num_iters=3, bi_xy_std=80, bi_rgb_std=13, bi_weight=10)
-    np.testing.assert_array_equal(refined, dense_crf(image, probs, **settings))
+    np.testing.assert_array_equal(refined, dense_crf(image, probs, CRFSettings(**settings)))
     assert np.abs(refined - DenseCRF()(image, probs)).max() > 1e-3
     assert refined.shape == probs.shape and refined.dtype == np.float32
 

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg, from_cfg
+from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg
+from afa.utils.settings import from_cfg
 
 
 def test_defaults_are_those_of_the_paper():

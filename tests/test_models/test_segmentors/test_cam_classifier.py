@@ -11,8 +11,8 @@ from toy_afa import batch_norms, gradients, make_afa, make_inputs, make_samples
 
 from afa.models import CAMClassifier, SubCategoryClassifier
 from afa.models.functional import label_of_masks, present_classes, soft_masks
-from afa.models.segmentors.afa_cfg import from_cfg
 from afa.models.segmentors.cam_classifier import CAMClassifierTestCfg
+from afa.utils.settings import from_cfg
 
 LABELS = [[1, 0, 1], [0, 1, 0]]
 BACKBONES = dict(
