@@ -2,13 +2,3 @@
 
 from afa.apis.inference import inference_model, init_model, show_result_pyplot
 from afa.apis.predict import PredictionFolder, PredictOptions, PredictSummary, predict_photos
-
-__all__ = [
-    "PredictOptions",
-    "PredictSummary",
-    "PredictionFolder",
-    "inference_model",
-    "init_model",
-    "predict_photos",
-    "show_result_pyplot",
-]

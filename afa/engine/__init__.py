@@ -4,8 +4,8 @@ from afa.utils.environment import import_mmseg_quietly
 
 import_mmseg_quietly()
 
-from afa.engine import bf16_optim_wrapper, crf_test_loop, dist, hooks  # noqa: E402
-from afa.engine.checkpoints.read import (  # noqa: E402
+from afa.engine import bf16_optim_wrapper, crf_test_loop, dist, hooks
+from afa.engine.checkpoints.read import (
     register_checkpoint_loaders,
     register_file_handlers,
 )
@@ -13,5 +13,3 @@ from afa.engine.checkpoints.read import (  # noqa: E402
 # At import, so that a run that never calls our tools is protected as well.
 register_checkpoint_loaders()
 register_file_handlers()
-
-__all__ = ["bf16_optim_wrapper", "crf_test_loop", "dist", "hooks"]

@@ -4,6 +4,4 @@ from afa.utils.environment import import_mmseg_quietly
 
 import_mmseg_quietly()
 
-from afa.evaluation.metrics import LabelPNGMetric, MultiLabelMetric, WSSSIoUMetric  # noqa: E402
-
-__all__ = ["LabelPNGMetric", "MultiLabelMetric", "WSSSIoUMetric"]
+from afa.evaluation.metrics import LabelPNGMetric, MultiLabelMetric, WSSSIoUMetric

@@ -4,23 +4,23 @@ from afa.utils.environment import import_mmseg_quietly
 
 import_mmseg_quietly()
 
-from afa.models.affinity_heads import AttentionAffinityHead, FeatureAffinityHead  # noqa: E402
-from afa.models.backbones import MiTAttn, ResNet38, VGG16LargeFOV  # noqa: E402
-from afa.models.cls_heads import CAMHead, SubCategoryHead  # noqa: E402
-from afa.models.decode_heads import (  # noqa: E402
+from afa.models.affinity_heads import AttentionAffinityHead, FeatureAffinityHead
+from afa.models.backbones import MiTAttn, ResNet38, VGG16LargeFOV
+from afa.models.cls_heads import CAMHead, SubCategoryHead
+from afa.models.decode_heads import (
     DeepLabV2Head,
     LargeFOVHead,
     LeanSegformerHead,
     ResNet38SegHead,
 )
-from afa.models.losses import (  # noqa: E402
+from afa.models.losses import (
     AffinityLoss,
     BalancedCrossEntropyLoss,
     DenseEnergyLoss,
     PairAffinityLoss,
 )
-from afa.models.refiners import PAR, DenseCRF, Refiner  # noqa: E402
-from afa.models.segmentors import (  # noqa: E402
+from afa.models.refiners import PAR, DenseCRF, Refiner
+from afa.models.segmentors import (
     AFA,
     AffinityNet,
     CAMClassifier,
@@ -28,30 +28,3 @@ from afa.models.segmentors import (  # noqa: E402
     SubCategoryClassifier,
     WSSSSegmentor,
 )
-
-__all__ = [
-    "AFA",
-    "PAR",
-    "AffinityLoss",
-    "AffinityNet",
-    "AttentionAffinityHead",
-    "BalancedCrossEntropyLoss",
-    "CAMClassifier",
-    "CAMHead",
-    "DeepLabV2Head",
-    "DenseCRF",
-    "DenseEnergyLoss",
-    "FeatureAffinityHead",
-    "LargeFOVHead",
-    "LeanSegformerHead",
-    "MiTAttn",
-    "MultiScaleTTA",
-    "PairAffinityLoss",
-    "Refiner",
-    "ResNet38",
-    "ResNet38SegHead",
-    "SubCategoryClassifier",
-    "SubCategoryHead",
-    "VGG16LargeFOV",
-    "WSSSSegmentor",
-]

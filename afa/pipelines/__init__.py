@@ -2,5 +2,3 @@
 
 from afa.pipelines.pipeline import Pipeline, load_pipeline
 from afa.pipelines.stage import Stage
-
-__all__ = ["Pipeline", "Stage", "load_pipeline"]

@@ -11,15 +11,3 @@ from afa.visualization.pictures import (
     overlay_label,
     query_points,
 )
-
-__all__ = [
-    "draw_cam",
-    "draw_segments",
-    "grid",
-    "heatmap",
-    "label_areas",
-    "legend_entries",
-    "mark_points",
-    "overlay_label",
-    "query_points",
-]

@@ -1,5 +1,3 @@
 """Read and check a config."""
 
 from afa.engine.config.load import load_config
-
-__all__ = ["load_config"]

@@ -7,16 +7,3 @@ from afa.engine.hooks.phase_hook import PhaseHook
 from afa.engine.hooks.reproducible_hook import ReproducibleHook, SeededInfiniteSampler
 from afa.engine.hooks.runner_hooks import PendingValidationHook, ReleaseWorkersHook
 from afa.engine.hooks.wsss_visualization_hook import WSSSVisualizationHook
-
-__all__ = [
-    "AFACheckpointHook",
-    "AFALogProcessor",
-    "ConsoleProgressHook",
-    "NonFiniteHook",
-    "PendingValidationHook",
-    "PhaseHook",
-    "ReleaseWorkersHook",
-    "ReproducibleHook",
-    "SeededInfiniteSampler",
-    "WSSSVisualizationHook",
-]

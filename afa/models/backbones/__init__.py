@@ -3,5 +3,3 @@
 from afa.models.backbones.mit_attn import MiTAttn
 from afa.models.backbones.resnet38 import ResNet38
 from afa.models.backbones.vgg16_largefov import VGG16LargeFOV
-
-__all__ = ["MiTAttn", "ResNet38", "VGG16LargeFOV"]

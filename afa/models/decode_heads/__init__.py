@@ -2,5 +2,3 @@
 
 from afa.models.decode_heads.deeplab_heads import DeepLabV2Head, LargeFOVHead, ResNet38SegHead
 from afa.models.decode_heads.lean_segformer_head import LeanSegformerHead
-
-__all__ = ["DeepLabV2Head", "LargeFOVHead", "LeanSegformerHead", "ResNet38SegHead"]

@@ -8,13 +8,3 @@ from afa.models.losses.affinity_loss import (
 )
 from afa.models.losses.balanced_cross_entropy_loss import BalancedCrossEntropyLoss
 from afa.models.losses.dense_energy_loss import DenseEnergyLoss, dense_energy
-
-__all__ = [
-    "AffinityLoss",
-    "BalancedCrossEntropyLoss",
-    "DenseEnergyLoss",
-    "PairAffinityLoss",
-    "affinity_loss",
-    "dense_energy",
-    "pair_affinity_loss",
-]

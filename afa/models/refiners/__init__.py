@@ -3,5 +3,3 @@
 from afa.models.refiners.base import Refiner, build_refiner
 from afa.models.refiners.dense_crf import DenseCRF
 from afa.models.refiners.par import PAR
-
-__all__ = ["PAR", "DenseCRF", "Refiner", "build_refiner"]

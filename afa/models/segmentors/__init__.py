@@ -5,12 +5,3 @@ from afa.models.segmentors.affinity_net import AffinityNet
 from afa.models.segmentors.base import WSSSSegmentor
 from afa.models.segmentors.cam_classifier import CAMClassifier, SubCategoryClassifier
 from afa.models.segmentors.multi_scale_tta import MultiScaleTTA
-
-__all__ = [
-    "AFA",
-    "AffinityNet",
-    "CAMClassifier",
-    "MultiScaleTTA",
-    "SubCategoryClassifier",
-    "WSSSSegmentor",
-]

@@ -326,7 +326,8 @@ class WSSSSegmentor(BaseSegmentor):
         cls_logits, seg_logits = self.outputs(inputs)
         scores = cls_logits.sigmoid()
         if seg_logits is not None:
-            keep, size = self.test_cfg.seg_logits, inputs.shape[2:]
+            keep = self.test_cfg.seg_logits if self.keeps_logits else None
+            size = inputs.shape[2:]
             data_samples = write_result(seg_logits, data_samples, self.align_corners, keep, size)
         elif data_samples is None:
             data_samples = [SegDataSample() for _ in scores]
