@@ -64,6 +64,12 @@ FAULTS = [
         "the phases of AFA begin in the order cls, pseudo, propagated",
         option("custom_hooks.1.phases.pseudo=5"),
     ),
+    Fault(
+        "phases as they were written before",
+        "train_afa",
+        "PhaseHook has no argument 'cls_iters'; it takes",
+        option("custom_hooks.1.cls_iters=5"),
+    ),
     Fault("PAR dilations", "train_afa", "dilations", option("model.refiner.dilations=2")),
     Fault(
         "pooling unknown", "train", "pooling must be one of", option("model.cls_head.pooling=mean")

@@ -68,11 +68,11 @@ def made():
 def test_cams_and_affinity_are_those_of_the_model(made):
     model, inputs, labels, (cams, affinities) = made
     class_idx = present_classes(labels)
-    fast, affinity, grid = model.compute_cams(inputs, class_idx, with_affinity=True)
+    fast, walk = model.cams_and_walk(inputs, class_idx, with_walk=True)
     torch.testing.assert_close(pack_present(cams, class_idx), fast, rtol=1e-3, atol=1e-4)
     assert not cams[0, 1].any() and not cams[1, 0].any()
-    assert set(affinities) == {0.5, 1.0, 1.5} and affinities[1.5][1] == grid
-    torch.testing.assert_close(affinities[1.5][0], affinity, rtol=1e-4, atol=1e-5)
+    assert set(affinities) == {0.5, 1.0, 1.5} and affinities[1.5][1] == walk.grid
+    torch.testing.assert_close(affinities[1.5][0], walk.affinity, rtol=1e-4, atol=1e-5)
 
 
 def test_labels_are_those_of_the_model(made):

@@ -86,7 +86,7 @@ def test_two_scores_give_the_label_of_the_training(model):
     maps = NetworkMasks(model, "par", [0.5, 0.3])(_packed(), LABEL)
     inputs = _inputs(model, _packed())
     class_idx = present_classes(torch.from_numpy(LABEL)[None])
-    cams, _, _ = model.compute_cams(inputs, class_idx)
+    cams, _ = model.cams_and_walk(inputs, class_idx)
     refine = model.refinement(model.rgb_images(inputs))
     masks = refine(stacked_masks(cams, class_idx, (0.5, 0.3), refine.size))
     expected = label_of_two_scores(masks, class_idx, SIZE)[0]
@@ -119,7 +119,7 @@ def test_shares_sum_to_one_and_keep_the_best_label(model):
 
 def test_cams_come_along_with_their_kind(model):
     maps = NetworkMasks(model, "cam", [0.4])(_packed(), LABEL)
-    cams, _, _ = model.compute_cams(_inputs(model, _packed()), maps.class_idx)
+    cams, _ = model.cams_and_walk(_inputs(model, _packed()), maps.class_idx)
     torch.testing.assert_close(maps.cams, cams)
     assert NetworkMasks(model, "par", [0.4])(_packed(), LABEL).cams is None
 

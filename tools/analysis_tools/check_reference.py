@@ -112,9 +112,9 @@ def step_rows(values: Reference, model: Any) -> Iterator[Row]:
     inside = ignore_outside(torch.zeros(len(rgb), *size, dtype=torch.long), boxes) == 0
 
     made = model.make_labels(inputs, labels, boxes)
-    walk = model._walk(made["affinity"], made["grid"])
+    walk = made["walk"]
     for score, word in ((cfg.bkg_thr_low, "low"), (cfg.bkg_thr_high, "high")):
-        walked = walk(stacked_masks(made["cams"], made["class_idx"], [score], made["grid"]))
+        walked = walk(stacked_masks(made["cams"], made["class_idx"], [score], walk.grid))
         for i, count in enumerate(labels.sum(1).long().tolist()):
             yield _values(f"walked_{word}_{i}", walked[i, : 1 + count], values)
     for i, count in enumerate(labels.sum(1).long().tolist()):

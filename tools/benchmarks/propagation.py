@@ -75,7 +75,7 @@ def _labels(model: Any, image: Any, gt_label: Any, truth: Any) -> Iterator[tuple
 
     cfg, size = model.train_cfg, truth.shape[1:]
     class_idx = present_classes(gt_label[None])
-    cams = model.compute_cams(image, class_idx)[0]
+    cams = model.cams_and_walk(image, class_idx)[0]
     refine, score = model.refinement(model.rgb_images(image)), [model.test_cfg.bkg_thr]
 
     def label(masks: Any) -> Any:

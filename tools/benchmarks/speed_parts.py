@@ -188,7 +188,7 @@ def cams_case(setup: Setup) -> Case:
 
     def ours() -> None:
         with torch.no_grad(), setup.autocast():
-            model.compute_cams(inputs, class_idx, with_affinity=True)
+            model.cams_and_walk(inputs, class_idx, with_walk=True)
 
     return Case(
         f"CAMs, 3 scales and mirror images, {_size(setup)}",

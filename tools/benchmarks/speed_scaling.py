@@ -203,7 +203,7 @@ def step_pieces(setup: Setup) -> dict[str, Callable[[], Any]]:
 
     def cams() -> None:
         with torch.no_grad(), setup.autocast():
-            model.compute_cams(inputs, class_idx, with_affinity=True)
+            model.cams_and_walk(inputs, class_idx, with_walk=True)
 
     def forward() -> None:
         with setup.autocast():

@@ -133,13 +133,13 @@ class AFA(WSSSSegmentor):
         return {name: True}
 
     @torch.no_grad()
-    def compute_cams(
+    def cams_and_walk(
         self,
         inputs: Tensor,
         class_idx: Tensor,
-        with_affinity: bool = False,
+        with_walk: bool = False,
         feat: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None, tuple[int, int] | None]:
+    ) -> tuple[Tensor, RandomWalk | None]:
         """Compute CAMs over all scales and, on the way, the affinity of one scale.
 
         Only the encoder runs, without drop path.
@@ -147,33 +147,33 @@ class AFA(WSSSSegmentor):
         Args:
             inputs: (B, 3, H, W) network inputs.
             class_idx: (B, M) present classes, see :func:`present_classes`.
-            with_affinity: also give the affinity at ``train_cfg.propagation_scale``.
+            with_walk: also give the walk along the affinity at ``train_cfg.propagation_scale``.
             feat: (B, C, h, w) stage 4 of the inputs without drop path, where it is known.
 
         Returns:
-            CAMs (B, M, H, W) in 0..1; the affinity (B, N', N') of the unmirrored images or None;
-            the token grid (h', w') it belongs to or None.
+            CAMs (B, M, H, W) in 0..1; the walk, with the affinity (B, N', N') of the unmirrored
+            images and its token grid, or None.
         """
-        cfg = self.train_cfg
-        found: dict[str, Any] = {}
-
+        cfg, walk = self.train_cfg, None
         ask = self._ask_attention(cfg.propagation != "attention")
 
         def encode(images: Tensor, scale: float) -> Tensor:
-            if not with_affinity or scale != cfg.propagation_scale:
+            nonlocal walk
+            if not with_walk or scale != cfg.propagation_scale:
                 if feat is None or scale != 1.0:
                     return self.cls_head.class_maps(self.backbone(images, drop_path=False)[-1])
                 mirrored = self.backbone(images.chunk(2)[1], drop_path=False)[-1]
                 return self.cls_head.class_maps(torch.cat([feat, mirrored]))
             feats, attn = self._encode_pair(images, ask)
-            found.update(affinity=self.affinity(attn), grid=tuple(feats.shape[2:]))
+            grid = (feats.shape[2], feats.shape[3])
+            walk = RandomWalk(self.affinity(attn), grid, cfg.radius, cfg.power, cfg.num_steps)
             return self.cls_head.class_maps(feats)
 
         cams = multi_scale_cams(encode, inputs, class_idx, cfg.cam_scales)
-        if with_affinity and not found:  # no class at all, or a scale of its own
+        if with_walk and walk is None:  # no class at all, or a scale of its own
             images = resize_images(inputs, cfg.propagation_scale)
             encode(torch.cat([images, images.flip(3)]), cfg.propagation_scale)
-        return cams, found.get("affinity"), found.get("grid")
+        return cams, walk
 
     def _encode_pair(self, images: Tensor, ask: dict[str, bool]) -> tuple[Tensor, Attention]:
         """Stage 4 of images (2B, 3, H, W), and the attention of the first half of them."""
@@ -190,20 +190,6 @@ class AFA(WSSSSegmentor):
     def has_walk(self) -> bool:
         """Whether the labels are propagated."""
         return self.train_cfg.propagation is not None
-
-    def cams_and_walk(
-        self, inputs: Tensor, class_idx: Tensor, with_walk: bool
-    ) -> tuple[Tensor, RandomWalk | None]:
-        """Give the CAMs and the random walk, see :class:`WSSSSegmentor`."""
-        cams, affinity, grid = self.compute_cams(inputs, class_idx, with_affinity=with_walk)
-        return cams, self._walk(affinity, grid)
-
-    def _walk(self, affinity: Tensor | None, grid: tuple[int, int] | None) -> RandomWalk | None:
-        """The random walk along an affinity that was computed; None for none."""
-        if affinity is None or grid is None:
-            return None
-        cfg = self.train_cfg
-        return RandomWalk(affinity, grid, cfg.radius, cfg.power, cfg.num_steps)
 
     @torch.no_grad()
     def make_labels(
@@ -223,23 +209,22 @@ class AFA(WSSSSegmentor):
             img_boxes: real image (y0, y1, x0, x1) in each padded crop; None for no padding.
             propagate: also make the propagated label.
             num_present: M, where it is known, see :func:`present_classes`.
-            feat: see :meth:`compute_cams`.
+            feat: see :meth:`cams_and_walk`.
 
         Returns:
             ``class_idx`` (B, M), ``cams`` (B, M, H, W), ``pseudo`` (B, H, W) and, with
-            ``propagate``, ``propagated`` (B, H, W), ``affinity`` (B, N', N') and its ``grid``.
+            ``propagate``, ``propagated`` (B, H, W) and the ``walk``.
         """
         cfg, size = self.train_cfg, tuple(inputs.shape[2:])
         class_idx = present_classes(labels, num_present)
-        cams, affinity, grid = self.compute_cams(inputs, class_idx, propagate, feat)
+        cams, walk = self.cams_and_walk(inputs, class_idx, propagate, feat)
         whole = (0, size[0], 0, size[1])
         boxes = [whole] * len(inputs) if img_boxes is None else [_cut(b, size) for b in img_boxes]
         with torch.autocast(inputs.device.type, enabled=False):
             scores = (cfg.bkg_thr_high, cfg.bkg_thr_low)
             refined_at = None if self.refiner is None else scale_size(size, self.refine_scale)
             sets = [stacked_masks(cams, class_idx, scores, refined_at)]
-            if propagate:
-                walk = self._walk(affinity, grid)
+            if walk is not None:
                 sets.append(SoftMaps(cams, class_idx, walk=walk).walked(scores))
             images = self.rgb_images(inputs)
             # One pass for the batch, or for each image where they differ in their padding.
@@ -252,8 +237,7 @@ class AFA(WSSSSegmentor):
             ]
         made = [torch.cat(of_groups) for of_groups in zip(*parts, strict=True)]
         labels_made = dict(zip(("pseudo", "propagated"), made, strict=False))
-        walked = dict(affinity=affinity, grid=grid) if propagate else {}
-        return dict(class_idx=class_idx, cams=cams, **labels_made, **walked)
+        return dict(class_idx=class_idx, cams=cams, walk=walk, **labels_made)
 
     def _labels(
         self,

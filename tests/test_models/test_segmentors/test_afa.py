@@ -124,6 +124,8 @@ def test_cam_passes_run_without_drop_path_and_leave_batch_norm_alone(monkeypatch
     assert torch.equal(torch.get_rng_state(), draws)  # nothing was drawn
     assert all(call.kwargs["drop_path"] is False for call in forward.call_args_list)
     again = model.eval().make_labels(make_inputs(), torch.tensor(LABELS).float())
+    for made in (first, again):
+        made["affinity"] = made.pop("walk").affinity
     for key in ("cams", "pseudo", "propagated", "affinity"):
         assert torch.equal(first[key], again[key]) and not first[key].requires_grad
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -214,7 +216,7 @@ def test_labels_are_those_of_the_pieces_one_by_one():
             assert (found == 255).all()
     for key in ("pseudo", "propagated"):
         assert len(made[key].unique()) > 2
-    assert tuple(made["grid"]) == tuple(grid)
+    assert made["walk"].grid == tuple(grid)
 
 
 @pytest.mark.parametrize("aff_label", ["pseudo", "propagated"])
@@ -245,8 +247,8 @@ def test_padding_has_no_part_in_the_labels_and_what_is_there_none_in_the_propaga
     assert (made["pseudo"][:, 20:] == 255).all() and (made["propagated"][:, 20:] == 255).all()
     assert (made["propagated"][:, :20] != 255).any()
     # PAR alone: the same CAMs and affinity, other colours in the padding.
-    cams = model.compute_cams(inputs, present_classes(labels), with_affinity=True)
-    model.compute_cams = lambda *args, **kwargs: cams
+    cams = model.cams_and_walk(inputs, present_classes(labels), with_walk=True)
+    model.cams_and_walk = lambda *args, **kwargs: cams
     other = inputs.clone()
     other[:, :, 20:] += torch.randn(3, 12, 32)
     again = model.make_labels(other, labels, [box] * 2)
@@ -278,7 +280,7 @@ def test_attention_can_take_the_place_of_the_learned_affinity(monkeypatch):
     head = _count(monkeypatch, model.affinity_head, "forward")
     made = model.make_labels(make_inputs(), torch.tensor(LABELS).float())
     assert head.call_count == 0
-    torch.testing.assert_close(made["affinity"].amax(2), torch.ones(2, 9))
+    torch.testing.assert_close(made["walk"].affinity.amax(2), torch.ones(2, 9))
 
 
 # ---- modes --------------------------------------------------------------------------------------
@@ -326,7 +328,7 @@ def test_predicted_values():
     with torch.no_grad():
         out = model(inputs, samples, mode="predict")
         seg = F.interpolate(model(inputs)["seg_logits"], size=(32, 32), mode="bilinear")
-        cams, _, _ = model.compute_cams(inputs, present_classes(torch.tensor(LABELS)))
+        cams, _ = model.cams_and_walk(inputs, present_classes(torch.tensor(LABELS)))
     assert "pred_par" not in out[0]
     assert torch.equal(torch.stack([s.pred_sem_seg.data[0] for s in out]), seg.argmax(1))
     a, b = cams[0]

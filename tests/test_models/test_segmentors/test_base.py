@@ -54,8 +54,8 @@ def test_kinds_are_those_the_model_can_make(changes, kinds):
 def test_soft_maps_are_those_of_the_pieces():
     model, inputs = _tuned(), make_inputs(height=48, width=64)
     class_idx = present_classes(torch.tensor(LABELS))
-    cams, affinity, grid = model.compute_cams(inputs, class_idx, with_affinity=True)
-    refine, walk = model.refinement(model.rgb_images(inputs)), model._walk(affinity, grid)
+    cams, walk = model.cams_and_walk(inputs, class_idx, with_walk=True)
+    refine, grid = model.refinement(model.rgb_images(inputs)), walk.grid
 
     def masks(size):  # the softmax behind the resize
         return soft_masks(resize_maps(cams, size), class_idx, 0.45)

@@ -107,7 +107,7 @@ def test_options_give_the_cams_of_afa():
     model.cls_head.load_state_dict(afa.cls_head.state_dict())
     inputs, class_idx = make_inputs(), present_classes(torch.tensor(LABELS))
     cams = model.eval().compute_cams(inputs, class_idx)
-    assert torch.equal(cams, afa.compute_cams(inputs, class_idx)[0])
+    assert torch.equal(cams, afa.cams_and_walk(inputs, class_idx)[0])
 
 
 @pytest.mark.parametrize("backbone", list(BACKBONES))
