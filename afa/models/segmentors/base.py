@@ -246,12 +246,6 @@ class WSSSSegmentor(BaseSegmentor):
         refine = self.refinement(self.rgb_images(inputs)) if refines else None
         return SoftMaps(cams, class_idx, refine, walk)
 
-    def soft_maps(
-        self, inputs: Tensor, class_idx: Tensor, kind: str, bkg_scores: Sequence[float]
-    ) -> Tensor:
-        """Make the soft masks of one kind, (B, T, 1 + M, h, w); see :class:`SoftMaps`."""
-        return self.map_maker(inputs, class_idx, (kind,))(kind, bkg_scores)
-
     def predict_pseudo_labels(
         self, inputs: Tensor, scores: Tensor, data_samples: list[SegDataSample]
     ) -> None:

@@ -44,11 +44,11 @@ def test_kinds_are_those_the_model_can_make(changes, kinds):
     assert model.map_kinds == kinds
     class_idx = present_classes(torch.tensor(LABELS))
     for kind in kinds:
-        masks = model.soft_maps(make_inputs(), class_idx, kind, [0.3, 0.6])
+        masks = model.map_maker(make_inputs(), class_idx, (kind,))(kind, [0.3, 0.6])
         assert masks.shape[:3] == (2, 2, 3)
     for kind in set(KINDS) - set(kinds):
         with pytest.raises(ValueError, match=f"makes no '{kind}' maps"):
-            model.soft_maps(make_inputs(), class_idx, kind, [0.3])
+            model.map_maker(make_inputs(), class_idx, (kind,))(kind, [0.3])
 
 
 def test_soft_maps_are_those_of_the_pieces():
@@ -65,7 +65,7 @@ def test_soft_maps_are_those_of_the_pieces():
         ("par", refine(masks((24, 32)))),
         ("propagated", refine(resize_maps(walk(masks(grid)), (48, 64)))),
     ):
-        found = model.soft_maps(inputs, class_idx, kind, [0.45])[:, 0]
+        found = model.map_maker(inputs, class_idx, (kind,))(kind, [0.45])[:, 0]
         torch.testing.assert_close(found, expected)
 
 
@@ -75,9 +75,9 @@ def test_what_a_kind_does_not_need_is_not_computed(monkeypatch):
     monkeypatch.setattr(model.refiner, "weights", weights)
     head = Mock(wraps=model.affinity_head.forward)
     monkeypatch.setattr(model.affinity_head, "forward", head)
-    model.soft_maps(make_inputs(), class_idx, "cam", [0.5])
+    model.map_maker(make_inputs(), class_idx, ("cam",))("cam", [0.5])
     assert (weights.call_count, head.call_count) == (0, 0)
-    model.soft_maps(make_inputs(), class_idx, "par", [0.5, 0.4])
+    model.map_maker(make_inputs(), class_idx, ("par",))("par", [0.5, 0.4])
     assert (weights.call_count, head.call_count) == (1, 0)
     maker = model.map_maker(make_inputs(), class_idx)
     for kind in model.map_kinds:
@@ -93,7 +93,7 @@ def test_predicted_labels_are_made_of_the_soft_maps():
         out = model(inputs, samples, mode="predict")
     class_idx = present_classes(torch.tensor(LABELS))
     for kind in KINDS:
-        masks = model.soft_maps(inputs, class_idx, kind, [0.4])[:, 0]
+        masks = model.map_maker(inputs, class_idx, (kind,))(kind, [0.4])[:, 0]
         expected = label_of_masks(masks, class_idx, (40, 70))
         assert torch.equal(torch.cat([sample.get(f"pred_{kind}").data for sample in out]), expected)
         assert len(expected.unique()) > 1

@@ -175,16 +175,16 @@ def test_soft_maps_and_their_kinds():
     model, inputs = make().eval(), make_inputs()
     class_idx = present_classes(torch.tensor(LABELS))
     assert model.map_kinds == ("cam",)
-    masks = model.soft_maps(inputs, class_idx, "cam", [0.2, 0.6])
+    masks = model.map_maker(inputs, class_idx, ("cam",))("cam", [0.2, 0.6])
     cams = model.compute_cams(inputs, class_idx)
     for t, score in enumerate((0.2, 0.6)):
         torch.testing.assert_close(masks[:, t], soft_masks(cams, class_idx, score))
     assert torch.equal(model.map_maker(inputs, class_idx).cams, cams)
     with pytest.raises(ValueError, match="makes no 'propagated' maps: it has no propagation"):
-        model.soft_maps(inputs, class_idx, "propagated", [0.3])
+        model.map_maker(inputs, class_idx, ("propagated",))("propagated", [0.3])
     with_par = make(refiner=dict(type="PAR", num_iters=1, dilations=(1,))).eval()
     assert with_par.map_kinds == ("cam", "par")
-    assert with_par.soft_maps(inputs, class_idx, "par", [0.3]).shape == (2, 1, 3, 16, 16)
+    assert with_par.map_maker(inputs, class_idx, ("par",))("par", [0.3]).shape == (2, 1, 3, 16, 16)
 
 
 @torch.no_grad()
