@@ -113,9 +113,8 @@ def _merge_equal(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[
     for name, entry in entries.items():
         same = next((other for other in merged if dict(merged[other]) == dict(entry)), None)
         if same is not None:
-            merged[f"{same}, {name}"] = merged.pop(same)
-        else:
-            merged[name] = entry
+            name, entry = f"{same}, {name}", merged.pop(same)
+        merged[name] = entry
     return merged
 
 
@@ -219,13 +218,11 @@ def write_data_report(path: str | Path, report: DataReport, config: str) -> None
     Raises:
         OSError: If the file cannot be written.
     """
+    splits = report.splits.items()
     content = {
         "config": config,
         "fit": report.fit,
-        "splits": {
-            name: {**vars(summary), "sizes": summary.three_sizes()}
-            for name, summary in report.splits.items()
-        },
+        "splits": {name: {**vars(split), "sizes": split.three_sizes()} for name, split in splits},
         "faults": report.faults.found,
         "notes": report.notes.found,
     }

@@ -185,10 +185,8 @@ def write_sub_labels(path: str | Path, table: Mapping[str, Mapping[str, int]]) -
     Raises:
         OSError: If the file cannot be written.
     """
-    entries = table.items()
-    _write_table(
-        path, {key: {name: int(sub) for name, sub in subs.items()} for key, subs in entries}
-    )
+    plain = {key: {name: int(sub) for name, sub in subs.items()} for key, subs in table.items()}
+    _write_table(path, plain)
 
 
 def name_sub_labels(img_ids: Sequence[str], classes: Sequence[str], sub: np.ndarray) -> SubLabels:
@@ -326,10 +324,8 @@ def _read_xml(path: Path, difficult: str) -> tuple[list[str], bool]:
             dropped = True
             continue
         # Only the object's own name: VOC person layouts nest <part><name>head</name></part>.
-        name = (node.findtext("name") or "").strip()
-        if name:
-            names.append(name)
-    return names, dropped
+        names.append((node.findtext("name") or "").strip())
+    return [name for name in names if name], dropped
 
 
 def _check_sub(

@@ -165,13 +165,12 @@ def _named(rows: Iterable[LabelRow], path: Path, report: ReportFault) -> list[La
 
 def _classes(path: Path, names: Sequence[str], report: ReportFault) -> list[str]:
     """Return the foreground classes, from classes.txt if it is there, and check their names."""
-    listed = path.with_name("classes.txt")
-    source = path
-    if listed.is_file():
-        source = listed
-        names = [line.strip() for line in read_text(listed).splitlines() if line.strip()]
-        if names and names[0] == "background":
-            names = names[1:]
+    source = path.with_name("classes.txt")
+    if source.is_file():
+        names = [line.strip() for line in read_text(source).splitlines() if line.strip()]
+        names = names[1:] if names[:1] == ["background"] else names
+    else:
+        source = path
     if not 1 <= len(names) <= MAX_CLASSES:
         raise ValueError(
             f"'{source}' has {len(names)} classes: there must be 1 to {MAX_CLASSES}, without the "
@@ -199,15 +198,12 @@ def _splits(rows: Sequence[LabelRow], path: Path, report: ReportFault) -> dict[s
     if all(row.split is None for row in rows):
         chosen = hold_out([(row.photo, row.labels) for row in rows])
         return {row.photo: "val" if row.photo in chosen else "train" for row in rows}
-    splits = {}
+    splits = {row.photo: (row.split or "").strip().lower() for row in rows}
     for row in rows:
-        text = row.split or ""
-        split = text.strip().lower()
-        if split not in SPLITS:
+        if splits[row.photo] not in SPLITS:
             rule = "the split must be train, val or test"
-            report("split", f"'{path}', {row.where}: {rule}, got '{text}'.")
-            split = "train"
-        splits[row.photo] = split
+            report("split", f"'{path}', {row.where}: {rule}, got '{row.split or ''}'.")
+            splits[row.photo] = "train"
     return splits
 
 
@@ -264,10 +260,8 @@ def read_text(path: Path) -> str:
 def _csv_lines(text: str, path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield place and cells of each line that is not blank."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    bare = re.sub(r'"[^"]*"', "", first)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=bare.count), strict=True
-    )
+    mark = max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -308,9 +302,10 @@ def _csv_table(text: str, path: Path, report: ReportFault) -> LabelTable:
 def _columns(header: list[str], path: Path) -> tuple[int, int | None, int | None, list[int]]:
     """Find the columns of photo, labels and split, and those of the classes."""
     words = [cell.lower() for cell in header]
-    photo = next((i for i, word in enumerate(words) if word in _PHOTO), None)
-    labels = next((i for i, word in enumerate(words) if word in _LABELS), None)
-    split = words.index("split") if "split" in words else None
+    photo, labels, split = (
+        next((i for i, word in enumerate(words) if word in known), None)
+        for known in (_PHOTO, _LABELS, ("split",))
+    )
     if photo is None:
         raise ValueError(
             f"The first line of '{path}' has no column 'photo', got {', '.join(header)}: {_FORM}."

@@ -146,9 +146,9 @@ def _is_complete(root: Path, ids: dict[str, list[str]]) -> bool:
         path = root / LIST_FOLDER / f"{split}.txt"
         if not path.is_file() or path.read_text(encoding="utf-8").split() != names:
             return False
-        for folder, suffix in FOLDERS.items():
-            if not all((root / folder / f"{name}{suffix}").is_file() for name in names):
-                return False
+        files = (root / key / f"{name}{end}" for key, end in FOLDERS.items() for name in names)
+        if not all(file.is_file() for file in files):
+            return False
     return True
 
 

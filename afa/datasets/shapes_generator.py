@@ -6,7 +6,7 @@ part, so its class activation map covers the part; the rest of the object has to
 colour and affinity. Between the ink the part shows the body's colour, so that colour leads from
 the part to the body.
 
-This file needs numpy and OpenCV only; writing the files is in ``shapes_writer.py``.
+This file needs numpy and OpenCV only; ``shapes.py`` writes the files.
 """
 
 from __future__ import annotations
@@ -18,14 +18,9 @@ import numpy as np
 
 CLASSES = ("background", "ball", "box", "tent", "star", "egg", "cross")
 PALETTE = [
-    [0, 0, 0],
-    [214, 39, 40],
-    [188, 189, 34],
-    [31, 119, 180],
-    [255, 187, 20],
-    [227, 60, 200],
+    [0, 0, 0], [214, 39, 40], [188, 189, 34], [31, 119, 180], [255, 187, 20], [227, 60, 200],
     [44, 160, 90],
-]
+]  # fmt: skip
 SPLITS = ("train", "val")
 
 # Ink of the pattern per class, RGB. Everything else is muted, so that a network without any
@@ -136,10 +131,7 @@ def _silhouette(name: str) -> np.ndarray:
     a, b = 0.4, 0.95  # cross: half width and half length of the arms
     quarter = np.array([[a, -b], [a, -a], [b, -a]])
     right_angle = np.array([[0, -1], [1, 0]])
-    corners = [quarter]
-    for _ in range(3):
-        corners.append(corners[-1] @ right_angle.T)
-    return np.concatenate(corners)
+    return np.concatenate([quarter @ np.linalg.matrix_power(right_angle.T, n) for n in range(4)])
 
 
 def _place(rng: np.random.Generator, height: int, width: int) -> _Placed:

@@ -126,7 +126,7 @@ class WSSSDataset(BaseSegDataset):
         if self.image_labels is None:
             return set()
         folder = self._folder("img_path", "Image")
-        return set(_without_file(labelled_ids(self.image_labels), folder, self.img_suffix))
+        return set(without_file(labelled_ids(self.image_labels), folder, self.img_suffix))
 
     def _info(self, folder: str, file_name: str, img_id: str) -> dict[str, Any]:
         """Return what every image has, whatever its labels are."""
@@ -171,7 +171,7 @@ class WSSSDataset(BaseSegDataset):
 
     def _missing(self, img_ids: Sequence[str], folder: str, suffix: str, what: str) -> set[str]:
         """Report the images of the split without a file."""
-        missing = _without_file(img_ids, folder, suffix)
+        missing = without_file(img_ids, folder, suffix)
         if missing:
             without = " (tools/test.py --format-only does without)" if what == "mask" else ""
             paths = [os.path.join(folder, img_id + suffix) for img_id in missing]
@@ -184,15 +184,11 @@ class WSSSDataset(BaseSegDataset):
         return set(missing)
 
 
-def _without_file(img_ids: Iterable[str], folder: str, suffix: str) -> list[str]:
+def without_file(img_ids: Iterable[str], folder: str | Path, suffix: str) -> list[str]:
     """Name the images without a file in a folder; one listing, not many look-ups."""
     there = set(os.listdir(folder))
-    names = ((img_id, img_id + suffix) for img_id in img_ids)
-    return [
-        img_id
-        for img_id, name in names
-        if name not in there and not os.path.isfile(os.path.join(folder, name))
-    ]
+    absent = (img_id for img_id in img_ids if img_id + suffix not in there)
+    return [one for one in absent if not os.path.isfile(os.path.join(folder, one + suffix))]
 
 
 def read_split(

@@ -42,13 +42,9 @@ class Region(NamedTuple):
 def draw_label(
     regions: Sequence[Region], height: int, width: int, crowd: str = "class"
 ) -> np.ndarray:
-    """Draw the label map of an image.
+    """Draw the label map of an image from its annotations in the order of the file.
 
-    Args:
-        regions: The annotations in the order of the file.
-        height: Rows.
-        width: Columns.
-        crowd: What pixels of a crowd region get: ``'class'``, or ``'ignore'`` for 255.
+    Pixels of a crowd region get their class, or 255 where ``crowd`` is ``'ignore'``.
 
     Returns:
         (height, width) uint8; 0 where no annotation is.
@@ -59,14 +55,11 @@ def draw_label(
     if crowd not in CROWDS:
         raise ValueError(f"crowd must be 'class' or 'ignore', got '{crowd}'.")
     label: np.ndarray = np.zeros((height, width), dtype=np.uint8)
-    layers = []
-    for region in regions:
-        mask = encode_segmentation(region.segmentation, height, width)
-        if mask is not None:
-            layers.append((region, mask, int(mask_utils.area(mask))))
     # Reversed before a stable sort: among equals the first of the file is drawn last.
-    layers = sorted(reversed(layers), key=lambda layer: (not layer[0].is_crowd, -layer[2]))
-    for region, mask, _ in layers:
+    layers = [(one, encode_segmentation(one.segmentation, height, width)) for one in regions][::-1]
+    layers = [(region, mask) for region, mask in layers if mask is not None]
+    layers.sort(key=lambda layer: (not layer[0].is_crowd, -int(mask_utils.area(layer[1]))))
+    for region, mask in layers:
         ignored = region.is_crowd and crowd == "ignore"
         label[mask_utils.decode(mask) > 0] = IGNORE if ignored else region.label
     return label
@@ -116,10 +109,7 @@ def expand_counts(text: str) -> list[int]:
 
     A run is written in groups of 5 bits, the lowest first; a sixth bit says that another group
     follows, and the top bit of the last one is the sign. From the fourth run on the difference to
-    the run before the last one is written.
-
-    Args:
-        text: One character per group, starting from "0".
+    the run before the last one is written. A group is one character, starting from "0".
 
     Returns:
         Pixels by turns without and with the object, column by column.
@@ -164,14 +154,8 @@ def draw_missing_mask(
 ) -> ImageResult:
     """Check the photo of an image and draw its label map, unless it is there complete.
 
-    Args:
-        img_id: The image.
-        height: Rows, as the annotations say.
-        width: Columns, as the annotations say.
-        regions: Its annotations, in the order of the file.
-        photos: Folder of the photos.
-        masks: Folder of the label maps.
-        crowd: See :func:`draw_label`.
+    Height and width are what the annotations say; ``photos`` and ``masks`` are folders. See
+    :func:`draw_label` for the others.
 
     Returns:
         What was done; a fault of the input is part of it and not raised.

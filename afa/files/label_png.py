@@ -28,13 +28,10 @@ def bit_palette(num_classes: int) -> list[list[int]]:
     Returns:
         RGB colours 0..255; the first is black.
     """
-    palette = []
-    for label in range(num_classes):
-        color = [0, 0, 0]
-        for bit in range(8):
-            color[bit % 3] |= ((label >> bit) & 1) << (7 - bit // 3)
-        palette.append(color)
-    return palette
+    return [
+        [sum(((label >> (3 * n + color)) & 1) << (7 - n) for n in range(3)) for color in range(3)]
+        for label in range(num_classes)
+    ]
 
 
 def write_label_png(
@@ -69,9 +66,6 @@ def write_label_png(
 def read_label_png(path: str | Path) -> np.ndarray:
     """Read a label map from an indexed PNG, or an 8-bit grey one.
 
-    Args:
-        path: The file.
-
     Returns:
         (H, W) uint8: the values as stored, not their colours.
 
@@ -98,13 +92,8 @@ def is_whole_label_png(
 ) -> bool:
     """Tell whether a label map is there, of this size and not cut off, without decoding it.
 
-    Args:
-        path: The file.
-        height: Its rows; None for any number.
-        width: Its columns; None for any number.
-
-    Returns:
-        False too if the file is missing, no PNG, or holds colours where labels belong.
+    A height or width of None stands for any. False too if the file is missing, no PNG, or holds
+    colours where labels belong.
     """
     try:
         with Path(path).open("rb") as file:

@@ -91,12 +91,6 @@ def write_maps(
 def read_maps(path: str | Path) -> ImageMaps:
     """Read the maps of an image.
 
-    Args:
-        path: The file.
-
-    Returns:
-        Labels, maps in 0..1 and the size of the photo.
-
     Raises:
         ValueError: If the file is missing, broken, or no file of maps.
     """
@@ -139,13 +133,10 @@ def is_whole_maps(path: str | Path) -> bool:
 
 
 def write_counts(path: str | Path, scores: Sequence[float], counts: np.ndarray) -> None:
-    """Write what an image counts at each background score; the file is whole or not there.
+    """Write what an image counts at each of T background scores; the file is whole or not there.
 
-    Args:
-        path: The file (``.npz``); its folder must be there.
-        scores: T background scores.
-        counts: (T, C, C + 1) int64, pixels by true and labelled class; an image has few classes, so
-            that only what is not 0 is written.
+    ``counts`` (T, C, C + 1) int64 are pixels by true and labelled class; an image has few classes,
+    so that only what is not 0 is written.
     """
     places = np.argwhere(counts)
     _write(
@@ -158,11 +149,7 @@ def write_counts(path: str | Path, scores: Sequence[float], counts: np.ndarray) 
 
 
 def read_counts(path: str | Path, scores: Sequence[float]) -> np.ndarray | None:
-    """Read what an image counts at each background score.
-
-    Args:
-        path: The file.
-        scores: The T background scores that are wanted.
+    """Read what an image counts at each of T background scores.
 
     Returns:
         (T, C, C + 1) int64; None where the file is missing, broken, or made with other scores.

@@ -88,11 +88,7 @@ def write_picture(path: str | Path, image: np.ndarray) -> None:
 
 
 def exif_orientation(data: bytes) -> int:
-    """Return how a photo is to be turned to be upright, 1 (not at all) to 8.
-
-    Args:
-        data: The content of the file.
-    """
+    """Return how a photo, given its file's content, is to be turned: 1 (not at all) to 8."""
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
@@ -120,14 +116,7 @@ def decode_reduced(
     """Decode a photo that will be made smaller anyway; see :func:`read_photo`.
 
     A JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its size that is no smaller than
-    what fits into the box; other photos as they are.
-
-    Args:
-        data: The content of the file.
-        name: What to call it in messages.
-        fit: Width and height of the box, as :func:`fit_ratio` takes it; None decodes all.
-        apply_exif: As in :func:`read_photo`.
-        max_pixels: Likewise.
+    what fits into the box ``fit`` (width and height; None decodes all); other photos as they are.
 
     Returns:
         (h, w, 3) uint8 BGR, and the size (H, W) of the whole photo, turned likewise.
@@ -164,9 +153,7 @@ def decode_reduced(
 def fit_ratio(size: tuple[int, int], box: tuple[int, int]) -> float:
     """Factor that fits a picture into a box as mmcv does: long side to long, short to short.
 
-    Args:
-        size: Two sides of the picture, in any order.
-        box: Two sides of the box, in any order.
+    The two sides of each may come in any order.
     """
     return min(max(box) / max(size), min(box) / min(size))
 
@@ -241,7 +228,7 @@ def _to_bgr(image: Image.Image) -> np.ndarray:
         raise _KindError(
             "has floating-point values, whose range nobody knows: convert it to 8 bit."
         )
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+    if {"A", "a"} & {*image.getbands()} or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, (255, 255, 255))
         white.paste(image, mask=image.getchannel("A"))
@@ -267,10 +254,7 @@ def is_jpeg(data: bytes) -> bool:
 
 
 def read_jpeg_header(data: bytes) -> JpegHeader | None:
-    """Walk over the segments up to the first scan.
-
-    Args:
-        data: The file.
+    """Walk over the segments of a JPEG up to the first scan.
 
     Returns:
         The header, or None if the file ends or makes no sense before the picture begins.
@@ -279,11 +263,8 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
     position = len(_START)
     while (position := data.find(b"\xff", position)) >= 0 and position + 4 <= len(data):
         marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if marker in _WITHOUT_LENGTH:
-            position += 2
+        if marker == 0xFF or marker in _WITHOUT_LENGTH:
+            position += 1 if marker == 0xFF else 2  # 0xFF is a fill byte
             continue
         if marker == _SCAN:
             return None if frame is None else JpegHeader(*frame, _has_end(data, position))

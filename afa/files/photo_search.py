@@ -63,7 +63,7 @@ def find_photos(
 
 def _expand(item: str, left_out: str | None) -> Iterator[tuple[Path, Path]]:
     """Give the photos of one input, each with the folder that its name starts from."""
-    path = Path(item)
+    path = fixed = Path(item)
     if path.is_dir():
         yield from ((photo, path) for photo in _walk(item, left_out))
         return
@@ -72,7 +72,6 @@ def _expand(item: str, left_out: str | None) -> Iterator[tuple[Path, Path]]:
         return
     if not any(sign in item for sign in _WILDCARDS):
         raise FileNotFoundError(f"There is no photo or folder '{item}': mend the path.")
-    fixed = Path(item)
     while any(sign in str(fixed) for sign in _WILDCARDS):
         fixed = fixed.parent
     for match in sorted(glob.glob(item, recursive=True)):
@@ -112,14 +111,10 @@ def _named(found: Sequence[tuple[Path, Path]]) -> list[PhotoFile]:
         paths = [os.path.abspath(path) for path, _ in found]
         common = os.path.commonpath([os.path.dirname(path) for path in paths])
         full = [Path(os.path.relpath(path, common)).as_posix() for path in paths]
-    names = [str(Path(name).with_suffix("").as_posix()) for name in full]
-    while True:
+    names = [Path(name).with_suffix("").as_posix() for name in full]
+    while len(set(names)) < len(names):
         count = Counter(names)
-        unique = [
-            name if count[name] == 1 else whole for name, whole in zip(names, full, strict=True)
-        ]
-        if unique == names:
-            break
-        names = unique
+        both = zip(names, full, strict=True)
+        names = [whole if count[name] > 1 else name for name, whole in both]
     photos = [PhotoFile(path, name) for (path, _), name in zip(found, names, strict=True)]
     return sorted(photos, key=lambda photo: photo.name)

@@ -14,12 +14,8 @@ from typing import Any
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file beside its place and move it there: a stop leaves no half file.
 
-    Args:
-        path: The file; its folder must be there.
-        data: The content.
-
     Raises:
-        OSError: If the file cannot be written.
+        OSError: If the file cannot be written; its folder must be there.
     """
     path = Path(path)
     # Each process its own name: two that write the same file do not write into one another's.
@@ -38,14 +34,10 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON as :func:`write_bytes` does.
+    """Write mappings, lists, texts and numbers as JSON, as :func:`write_bytes` does.
 
     Numbers and arrays of numpy and torch become plain ones; numbers that are not finite, which JSON
     does not have, become null; keys become texts.
-
-    Args:
-        path: The file.
-        content: Mappings, lists, texts and numbers.
 
     Raises:
         TypeError: If the content holds something else.
@@ -55,13 +47,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file that may come from anywhere.
-
-    Args:
-        path: The file, UTF-8.
-
-    Returns:
-        What it holds.
+    """Return what a JSON file (UTF-8) holds, which may come from anywhere.
 
     Raises:
         OSError: If it cannot be read.
@@ -93,15 +79,9 @@ def _plain(value: Any) -> Any:
 
 
 def safe_join(folder: str | Path, image_id: str, suffix: str = "") -> Path:
-    """Name the file of an image in a folder; an id from a stranger's list must stay inside.
+    """Return ``folder / (image_id + suffix)``; an id from a stranger's list must stay inside.
 
-    Args:
-        folder: The folder.
-        image_id: Name of the image; may have subfolders (``a/b``).
-        suffix: What follows the id, such as ``.png``.
-
-    Returns:
-        ``folder / (image_id + suffix)``.
+    An id may have subfolders (``a/b``).
 
     Raises:
         ValueError: If the id is empty, absolute, or climbs out of the folder.

@@ -59,11 +59,7 @@ def load_state(path: str | os.PathLike) -> object:
 
 
 def save_state(state: object, path: str | os.PathLike) -> None:
-    """Write a checkpoint; it appears whole or not at all.
-
-    Args:
-        state: What `torch.save` can write.
-        path: The file; its folder is made.
+    """Write what `torch.save` can write; the file appears whole or not at all, its folder is made.
 
     Raises:
         OSError: If it cannot be written.
@@ -126,8 +122,6 @@ def _safe_globals() -> list[Callable | tuple[Callable, str]]:
     listed += {type(np.dtype(code)) for code in "?bhilqBHILQefdgFDSUMm"}
     core = np._core if hasattr(np, "_core") else np.core  # numpy 2, numpy 1
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        listed += [
-            (core.multiarray._reconstruct, f"{module}._reconstruct"),
-            (core.multiarray.scalar, f"{module}.scalar"),
-        ]
+        names = ("_reconstruct", "scalar")
+        listed += [(getattr(core.multiarray, name), f"{module}.{name}") for name in names]
     return listed

@@ -47,11 +47,7 @@ _FROM_WORKER = re.compile(r"Caught (\w+) in (?:DataLoader worker process|replica
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that training and testing share.
-
-    Args:
-        parser: The parser of the tool, changed in place.
-    """
+    """Add the arguments that training and testing share to the parser of a tool."""
     parser.add_argument("config", help="config file (.py)")
     parser.add_argument("--work-dir", help="folder for logs and checkpoints")
     parser.add_argument(
@@ -71,11 +67,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_options(options: Sequence[str] | None, argument: str = "--cfg-options") -> dict[str, Any]:
-    """Parse `key=value` texts as mmengine's DictAction does.
+    """Parse `key=value` texts (`a.b=1`, `a.c=[1,2]`, `a.d='text'`) as mmengine's DictAction does.
 
-    Args:
-        options: Texts such as `a.b=1`, `a.c=[1,2]`, `a.d='text'`, or None.
-        argument: The argument of the command line that they come from, for messages.
+    Messages name ``argument``, where the texts come from.
 
     Returns:
         Dotted key to value.
@@ -111,11 +105,8 @@ def _sentence(error: BaseException) -> str:
 
 def _is_input_error(error: BaseException) -> bool:
     """Tell what a user can mend (a wrong value, a missing file) from what is our bug."""
-    if isinstance(error, (ValueError, OSError)):
-        return True
-    if isinstance(error, KeyError):
-        return "registry" in str(error)
-    return hasattr(error, "exit_status")
+    unregistered = isinstance(error, KeyError) and "registry" in str(error)
+    return isinstance(error, (ValueError, OSError)) or unregistered or hasattr(error, "exit_status")
 
 
 def main_guard(main: Callable[[], Any]) -> None:
@@ -124,9 +115,6 @@ def main_guard(main: Callable[[], Any]) -> None:
     So it does where the machine lacks something: disk, memory, rights. Exit status: 0, or 1 if a
     checkpoint does not fit, or 2 for any other wrong input and what the machine lacks. With
     AFA_DEBUG=1 in the environment every error shows its traceback.
-
-    Args:
-        main: The tool.
     """
     try:
         main()
@@ -143,16 +131,12 @@ def main_guard(main: Callable[[], Any]) -> None:
 
 
 def machine_sentence(error: BaseException) -> str | None:
-    """Say what the machine lacks.
-
-    Args:
-        error: Any error.
-
-    Returns:
-        One sentence, or None if the error is of another kind.
-    """
+    """Say in one sentence what the machine lacks; None if an error is of another kind."""
     if isinstance(error, OSError):
-        return _os_sentence(error)
+        advice = _ADVICE.get(error.errno or 0)
+        # Twin calls such as os.replace name two files; the first is what was being written.
+        place = f"'{error.filename}'" if error.filename else "A file"
+        return advice and f"{place} cannot be used ({error.strerror}): {advice}."
     names = {cls.__name__ for cls in type(error).__mro__}
     text = own_text(error)
     first = f" ({text.splitlines()[0].rstrip('.')})" if text else ""
@@ -163,35 +147,22 @@ def machine_sentence(error: BaseException) -> str | None:
     if not isinstance(error, RuntimeError):
         return None
     if match := _DEAD_WORKER.search(text):
-        shared = "shared memory" in match[2]
+        cause, more = "mostly for lack of memory", ""
+        if "shared memory" in match[2]:
+            cause, more = "because shared memory is full", ", or give the container more /dev/shm"
         return (
-            f"A process that loads data (process {match[1]}) has died"
-            + (", because shared memory is full" if shared else ", mostly for lack of memory")
-            + ": lower num_workers or batch_size of the data loader"
-            + (", or give the container more /dev/shm." if shared else ".")
+            f"A process that loads data (process {match[1]}) has died, {cause}: lower num_workers "
+            f"or batch_size of the data loader{more}."
         )
     if _UNWRITTEN.search(text):
         return f"A checkpoint could not be written: {_ADVICE[errno.ENOSPC]}."
     return None
 
 
-def _os_sentence(error: OSError) -> str | None:
-    advice = _ADVICE.get(error.errno or 0)
-    if advice is None:
-        return None
-    # Twin calls such as os.replace name two files; the first one is what was being written.
-    place = f"'{error.filename}'" if error.filename else "A file"
-    return f"{place} cannot be used ({error.strerror}): {advice}."
-
-
 def own_text(error: BaseException) -> str:
-    """Give the text of an error as it was raised, without what a data worker puts around it.
+    """Give the text of an error as it was raised.
 
-    Args:
-        error: Any error; one of a data worker brings its whole traceback as its text.
-
-    Returns:
-        The text that the worker's error had.
+    An error of a data worker brings its whole traceback as its text.
     """
     text = str(error)
     if not _FROM_WORKER.match(text):

@@ -89,13 +89,10 @@ def collect_versions() -> dict[str, str]:
         Name to version, of Python, of the packages that are installed, of afa, and of the
         checkout (`git`) if there is one.
     """
+    names = (*_REQUIRED, *_CV2_TWINS, *_FAMILY, "timm", "pydensecrf2")
     versions = {"python": platform.python_version(), "afa": afa.__version__}
-    for name in (*_REQUIRED, *_CV2_TWINS, *_FAMILY, "timm", "pydensecrf2"):
-        version = _version(name)
-        if version is not None:
-            versions[name] = version
-    revision = _git_revision()
-    if revision:
+    versions |= {name: version for name in names if (version := _version(name)) is not None}
+    if revision := _git_revision():
         versions["git"] = revision
     return versions
 

@@ -11,11 +11,7 @@ T = TypeVar("T")
 def first_process(func: Callable[[], T]) -> T:
     """Call a function in the first process alone and give every process what it returned.
 
-    Args:
-        func: The function; what it returns can be pickled.
-
-    Returns:
-        What it returned.
+    What it returns is pickled on the way.
 
     Raises:
         ValueError: In every process, if it raised one.

@@ -88,10 +88,7 @@ class OrderedPool:
         return len(self._pending)
 
     def submit(self, *args: Any) -> None:
-        """Hand in a job; waits while ``max_pending`` jobs are not finished yet.
-
-        Args:
-            args: Arguments of the function.
+        """Hand in the arguments of a job; waits while ``max_pending`` jobs are not finished yet.
 
         Raises:
             WorkerDiedError: If a worker process has ended.
@@ -100,10 +97,9 @@ class OrderedPool:
             self._pending.append(_run_here(self.func, args))
             return
         assert self._executor is not None, "an OrderedPool is used in a with statement"
-        while len(open_jobs := [job for job in self._pending if not job.done()]) >= (
-            self.max_pending
-        ):
-            wait(open_jobs, return_when=FIRST_COMPLETED)
+        limit = self.max_pending
+        while len(unfinished := [job for job in self._pending if not job.done()]) >= limit:
+            wait(unfinished, return_when=FIRST_COMPLETED)
         try:
             self._pending.append(self._executor.submit(_run, self.func, args))
         except BrokenProcessPool as error:
@@ -127,11 +123,7 @@ class OrderedPool:
             yield self._take()
 
     def map(self, work: Iterable[tuple]) -> Iterator[Any]:
-        """Yield the result of every tuple of arguments, in order; ``work`` is read as needed.
-
-        Args:
-            work: Arguments of the jobs.
-        """
+        """Yield the result of every tuple of arguments, in order; ``work`` is read as needed."""
         for args in work:
             self.submit(*args)
             yield from self.done()

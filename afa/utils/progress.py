@@ -61,11 +61,9 @@ class Progress:
         if self.done < self.total:
             left = (self.total - self.done) / max(1e-9, self.speed)
             text += f", {time_text(left)} left"
-        if self._terminal:
-            text = f"\r{text:<70}"
-        newline = not self._terminal or self.done >= self.total
-        self.stream.write(text + ("\n" if newline else ""))
-        self.stream.flush()
+        text = f"\r{text:<70}" if self._terminal else text
+        ends = not self._terminal or self.done >= self.total
+        print(text, end="\n" if ends else "", file=self.stream, flush=True)
 
 
 def time_text(seconds: float) -> str:

@@ -7,9 +7,8 @@ what the label maps were made from (and links to the photos, where the set goes 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from afa.datasets.coco14 import CLASSES
 from afa.datasets.image_labels import load_image_labels, write_image_labels
 from afa.datasets.prepare import aligned
 from afa.datasets.prepare.coco14_instances import CocoImage, CocoInstances
-from afa.datasets.wsss_dataset import read_split, write_split
+from afa.datasets.wsss_dataset import read_split, without_file, write_split
 from afa.files.coco_mask import CROWDS, ImageResult, draw_missing_mask
 from afa.files.whole_file import read_json, write_json
 from afa.utils.ordered_pool import OrderedPool
@@ -154,13 +153,11 @@ def _labels_of_others(
 
 
 def _check_photos(instances: CocoInstances, folder: Path) -> None:
-    there = set(os.listdir(folder))
-    names = (f"{image.img_id}.jpg" for image in instances.images)
-    missing = [name for name in names if name not in there]
+    missing = without_file((image.img_id for image in instances.images), folder, ".jpg")
     if missing:
         raise ValueError(
             f"{len(missing):,} of {len(instances.images):,} photos are missing in '{folder}', the "
-            f"first is '{missing[0]}': unpack the photos again, or take annotations that fit."
+            f"first is '{missing[0]}.jpg': unpack the photos again, or take annotations that fit."
         )
 
 
@@ -216,7 +213,8 @@ def _draw(
     )
     faults: list[str] = []
     with OrderedPool(job, workers if len(images) >= _MIN_FOR_WORKERS else 0) as pool:
-        results = pool.map(_work(instances))
+        # A generator: only the annotations of images that wait are in memory.
+        results = pool.map((*image[1:], instances.regions(image)) for image in images)
         for done, (image, result) in enumerate(zip(images, results, strict=True), start=1):
             report.num_made += result.made
             if result.fault:
@@ -232,12 +230,6 @@ def _draw(
             f"the first is {faults[0]}: mend it and run again, what is done is kept."
         )
     return report
-
-
-def _work(instances: CocoInstances) -> Iterator[tuple]:
-    """Yield the arguments of the job, image by image: only what waits is in memory."""
-    for image in instances.images:
-        yield image.img_id, image.height, image.width, instances.regions(image)
 
 
 def split_settings(sha256: str, crowd: str) -> dict:

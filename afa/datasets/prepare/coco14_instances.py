@@ -68,27 +68,26 @@ class CocoInstances:
 
     def labels(self, image: CocoImage) -> list[int]:
         """Return the classes 1..80 of an image, sorted; all annotations count, crowds too."""
-        return sorted({int(self._labels[row]) for row in self._rows(image)})
+        return np.unique(self._labels[self._rows(image)]).tolist()
 
     def regions(self, image: CocoImage) -> list[Region]:
         """Return the annotations of an image in the order of the file."""
-        regions = []
-        for row in self._rows(image):
-            item = json.loads(self._text[self._starts[row] : self._ends[row]])
-            label, is_crowd = int(self._labels[row]), bool(self._crowds[row])
-            regions.append(Region(label, is_crowd, item["segmentation"]))
-        return regions
+        rows = self._rows(image)
+        columns = (self._labels, self._crowds, self._starts, self._ends)
+        return [
+            Region(label, bool(is_crowd), json.loads(self._text[start:end])["segmentation"])
+            for label, is_crowd, start, end in zip(
+                *(c[rows].tolist() for c in columns), strict=True
+            )
+        ]
 
     def count_regions(self) -> Counter[str]:
         """Count the annotations of each class."""
-        labels, counts = np.unique(self._labels, return_counts=True)
-        return Counter(
-            {self.classes[label]: int(n) for label, n in zip(labels, counts, strict=True)}
-        )
+        return Counter(self.classes[label] for label in self._labels)
 
-    def _rows(self, image: CocoImage) -> np.ndarray:
-        first = np.searchsorted(self._keys, image.key)
-        return np.arange(first, np.searchsorted(self._keys, image.key, side="right"))
+    def _rows(self, image: CocoImage) -> slice:
+        first, end = np.searchsorted(self._keys, [image.key, image.key + 1])
+        return slice(first, end)
 
     def _index(
         self, images: dict[int, CocoImage], category_ids: list[int], table: dict[str, np.ndarray]
@@ -209,13 +208,8 @@ def iter_array_items(text: str) -> Iterator[ArrayItem]:
     """Yield the items of every array that is a value of the outermost JSON object.
 
     ``json.load`` would make Python objects of the whole file, which take several times its size.
-    Here the text is held, and one item at a time becomes an object.
-
-    Args:
-        text: ``{"key": [item, ...], ...}``; values that are no array are passed over.
-
-    Yields:
-        The items, in the order of the text.
+    Here the text, ``{"key": [item, ...], ...}``, is held, and one item at a time becomes an object;
+    values that are no array are passed over.
 
     Raises:
         ValueError: If the text is malformed (with line and column), or names a key twice.
@@ -229,37 +223,34 @@ def iter_array_items(text: str) -> Iterator[ArrayItem]:
 def _iter_object(text: str) -> Iterator[ArrayItem]:
     position = _expect(text, 0, "{")
     keys: set[str] = set()
-    while keys or not _at(text, position, "}"):
-        key, position = _decode(text, _skip(text, position))
+    more = not text.startswith("}", position)
+    while more:
+        key, position = _decode(text, position)
         if not isinstance(key, str):
             raise json.JSONDecodeError("Expecting a key in double quotes", text, position)
         if key in keys:
             raise ValueError(f"it has '{key}' twice")
         keys.add(key)
-        position = _skip(text, _expect(text, position, ":"))
+        position = _expect(text, position, ":")
         if text.startswith("[", position):
             position = yield from _iter_array(text, position + 1, key)
         else:
             _, position = _decode(text, position)
-        if not _at(text, position, ","):
-            break
-        position = _expect(text, position, ",")
-    position = _skip(text, _expect(text, position, "}"))
+        more, position = _comma(text, position)
+    position = _expect(text, position, "}")
     if position < len(text):
         raise json.JSONDecodeError("Extra data", text, position)
 
 
 def _iter_array(text: str, position: int, key: str) -> Generator[ArrayItem, None, int]:
     """Yield the items after ``[``; return where the array ends."""
-    if _at(text, position, "]"):
-        return _expect(text, position, "]")
-    while True:
-        start = _skip(text, position)
-        value, position = _decode(text, start)
-        yield ArrayItem(key, value, start, position)
-        if not _at(text, position, ","):
-            return _expect(text, position, "]")
-        position = _expect(text, position, ",")
+    start = _skip(text, position)
+    more = not text.startswith("]", start)
+    while more:
+        value, end = _decode(text, start)
+        yield ArrayItem(key, value, start, end)
+        more, start = _comma(text, end)
+    return _expect(text, start, "]")
 
 
 def _skip(text: str, position: int) -> int:
@@ -268,8 +259,11 @@ def _skip(text: str, position: int) -> int:
     return match.end()
 
 
-def _at(text: str, position: int, mark: str) -> bool:
-    return text.startswith(mark, _skip(text, position))
+def _comma(text: str, position: int) -> tuple[bool, int]:
+    """Tell whether a comma stands here, and the place after it, spaces aside."""
+    position = _skip(text, position)
+    there = text.startswith(",", position)
+    return there, _skip(text, position + there)
 
 
 def _expect(text: str, position: int, mark: str) -> int:
@@ -277,4 +271,4 @@ def _expect(text: str, position: int, mark: str) -> int:
     position = _skip(text, position)
     if not text.startswith(mark, position):
         raise json.JSONDecodeError(f"Expecting '{mark}'", text, position)
-    return position + 1
+    return _skip(text, position + 1)

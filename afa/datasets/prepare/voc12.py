@@ -35,6 +35,7 @@ CLASSES: tuple[str, ...] = VOC12Dataset.METAINFO["classes"]
 IGNORE = 255
 _MAX_FAULTS = 100  # so many, and it is the wrong folder: the rest need not be looked at
 _NUM_SHOWN = 10  # faults that a message shows
+_MADE = {"VOC": "from VOC", "SBD": "from SBD", "ready": "from ready ones", "": "were there already"}
 
 
 def prepare_voc12(
@@ -169,7 +170,8 @@ def make_mask_and_labels(
         made_from = _make_mask(img_id, sources, size, overwrite)
         label = read_label_png(sources.target(img_id))
         _check_mask(label, size, sources.target(img_id))
-        differs = not made_from and _differs_from_voc(label, img_id, sources)
+        voc = None if made_from else dict(sources.mask_sources(img_id)).get("VOC")
+        differs = voc is not None and not np.array_equal(read_label_png(voc), label)
     except ValueError as error:
         return VOC12Image(img_id, fault=str(error))
     in_mask = tuple(CLASSES[value] for value in np.unique(label) if 0 < value < len(CLASSES))
@@ -204,21 +206,18 @@ def _make_mask(img_id: str, sources: VOC12Sources, size: tuple[int, int], overwr
     """Write the mask from its best source, checked before; return the name of the source."""
     target = sources.target(img_id)
     there = target.is_file()
-    if there and not overwrite:
+    name, path = next(sources.mask_sources(img_id), ("", target))
+    if there and (not overwrite or path.samefile(target)):
         return ""
-    for name, path in sources.mask_sources(img_id):
-        if there and path.samefile(target):
-            return ""
-        label = read_sbd_mask(path) if name == "SBD" else read_label_png(path)
-        _check_mask(label, size, path)
-        write_label_png(target, label)
-        return name
-    if not there:
+    if not name:
         raise ValueError(
             f"There is no mask of '{img_id}' in VOC's SegmentationClass or in "
             f"'{sources.sbd or sources.masks}'."
         )
-    return ""
+    label = read_sbd_mask(path) if name == "SBD" else read_label_png(path)
+    _check_mask(label, size, path)
+    write_label_png(target, label)
+    return name
 
 
 def _check_mask(label: np.ndarray, size: tuple[int, int], path: Path) -> None:
@@ -233,11 +232,6 @@ def _check_mask(label: np.ndarray, size: tuple[int, int], path: Path) -> None:
             f"Mask '{path}' has the value {wrong[0]}, which is neither 0..{len(CLASSES) - 1} nor "
             f"{IGNORE}: replace it."
         )
-
-
-def _differs_from_voc(label: np.ndarray, img_id: str, sources: VOC12Sources) -> bool:
-    path = dict(sources.mask_sources(img_id)).get("VOC")
-    return path is not None and not np.array_equal(read_label_png(path), label)
 
 
 @dataclass
@@ -260,16 +254,7 @@ class VOC12Report:
         """Return what a user wants to know at the end."""
         sizes = ", ".join(f"{name} {len(ids):,}" for name, ids in self.lists.items())
         made = Counter(image.made_from for image in self.images.values())
-        masks = ", ".join(
-            f"{made[source]:,} {words}"
-            for source, words in (
-                ("VOC", "from VOC"),
-                ("SBD", "from SBD"),
-                ("ready", "from ready ones"),
-                ("", "were there already"),
-            )
-            if made[source]
-        )
+        masks = ", ".join(f"{made[name]:,} {words}" for name, words in _MADE.items() if made[name])
         lines = [*self._class_table(), "", f"Images: {sizes}.", f"Masks: {masks}.", *self._notes()]
         left_out = [*self.missing, *self.faults.values()]
         if left_out:
@@ -278,16 +263,15 @@ class VOC12Report:
 
     def _class_table(self) -> list[str]:
         """Count the images with a class, by their image labels and by their masks."""
-        rows = [["class"]] + [[name] for name in CLASSES[1:]] + [["labels per image"]]
+        rows = [[name] for name in ("class", *CLASSES[1:], "labels per image")]
         for split in ("train_aug", "val"):
             images = [self.images[img_id] for img_id in self.lists.get(split, ())]
             for kind in ("names", "in_mask"):
                 count = Counter(name for image in images for name in getattr(image, kind))
-                mean = count.total() / max(1, len(images))
                 rows[0].append(f"{split} {'labels' if kind == 'names' else 'masks'}")
-                for row, name in zip(rows[1:-1], CLASSES[1:], strict=True):
-                    row.append(f"{count[name]:,}")
-                rows[-1].append(f"{mean:.2f}")
+                for row in rows[1:-1]:
+                    row.append(f"{count[row[0]]:,}")
+                rows[-1].append(f"{count.total() / max(1, len(images)):.2f}")
         return aligned(rows)
 
     def _notes(self) -> list[str]:

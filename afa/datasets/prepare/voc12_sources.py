@@ -235,11 +235,9 @@ def find_sbd(folder: str | Path) -> Path:
     Raises:
         ValueError: If it is not there, or lacks a list.
     """
-    for level in _LEVELS:
-        root = Path(folder) / level
-        if (root / "cls").is_dir():
-            break
-    else:
+    levels = (Path(folder) / level for level in _LEVELS)
+    root = next((level for level in levels if (level / "cls").is_dir()), None)
+    if root is None:
         raise ValueError(
             f"There is no SBD in '{folder}': expected 'cls/*.mat', 'train.txt' and 'val.txt' there "
             "or in its benchmark_RELEASE/dataset; unpack benchmark.tgz and give its folder."
