@@ -129,10 +129,7 @@ def write_image_labels(path: str | Path, labels: Mapping[str, Sequence[str]]) ->
 
 
 def to_multi_hot(names: Iterable[str], classes: Sequence[str]) -> np.ndarray:
-    """Turn class names into a vector with 1 where the image has the class.
-
-    Returns:
-        float32 array (K,); entry 0 is the first foreground class.
+    """Turn class names into float32 (K,) with 1 where the image has the foreground class.
 
     Raises:
         ValueError: If a name is not a foreground class.
@@ -204,10 +201,9 @@ def name_sub_labels(img_ids: Sequence[str], classes: Sequence[str], sub: np.ndar
 
 
 def sub_multi_hot(subs: Mapping[str, int], classes: Sequence[str], num_sub: int = 10) -> np.ndarray:
-    """Turn sub-categories into a vector with 1 where the image has one.
+    """Turn sub-categories into float32 (K * num_sub,) with 1 where the image has one.
 
-    Returns:
-        float32 array (K * num_sub,); entry k * num_sub + s is sub-category s of foreground class k.
+    Entry k * num_sub + s is sub-category s of foreground class k.
     """
     foreground = list(classes[1:])
     label: np.ndarray = np.zeros((len(foreground), num_sub), dtype=np.float32)

@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
 
-import cv2
 from mmseg.registry import DATASETS
 
 from afa.datasets.shapes_generator import CLASSES, PALETTE, SPLITS, ShapesSample, generate_sample
 from afa.datasets.wsss_dataset import WSSSDataset, write_split
 from afa.files.label_png import write_label_png
-from afa.files.whole_file import read_json, write_json
+from afa.files.photo import write_picture
+from afa.files.whole_file import read_json_object, write_json
 
 SETTINGS_FILE = "shapes.json"
 LIST_FOLDER = "ImageSets/Segmentation"
 FOLDERS = {"JPEGImages": ".jpg", "Annotations": ".xml", "SegmentationClassAug": ".png"}
 _VERSION = 3  # raise when the same seed gives other pixels
-_JPEG_QUALITY = 95
 # Entries above the classes are grey; 255 is near-white as in VOC.
 _COLORS = PALETTE + [[grey] * 3 for grey in range(len(CLASSES), 255)] + [[224, 224, 192]]
 _OWN_FILE = re.compile(rf"({'|'.join(SPLITS)})_\d{{5}}\.(jpg|xml|png)")
@@ -129,11 +128,8 @@ def _read_settings(root: Path) -> dict | None:
     """Return the settings of the set in ``root``, None for no set; refuse anything else."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return None
-    try:
-        found = read_json(root / SETTINGS_FILE)
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or found.get("dataset") != "Shapes":
+    found = read_json_object(root / SETTINGS_FILE)
+    if found.get("dataset") != "Shapes":
         raise ValueError(
             f"'{root}' is not empty and not a Shapes set (no valid {SETTINGS_FILE} in it): "
             "choose another folder; this one is left as it is."
@@ -165,9 +161,7 @@ def _clear(root: Path) -> None:
 
 def _write_sample(root: Path, name: str, sample: ShapesSample) -> None:
     """Write image, mask and annotation of one picture."""
-    ok, jpeg = cv2.imencode(".jpg", sample.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    assert ok, f"OpenCV could not encode picture {name}"
-    (root / "JPEGImages" / f"{name}.jpg").write_bytes(jpeg.tobytes())
+    write_picture(root / "JPEGImages" / f"{name}.jpg", sample.image[..., ::-1])
     write_label_png(root / "SegmentationClassAug" / f"{name}.png", sample.mask, _COLORS)
     (root / "Annotations" / f"{name}.xml").write_bytes(_annotation(name, sample))
 

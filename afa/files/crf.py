@@ -86,14 +86,10 @@ def check_crf() -> None:
 
 
 def crf_photo(photo: np.ndarray, max_side: int) -> np.ndarray:
-    """Make a photo what the CRF takes: RGB, and no longer than a CRF can be computed at.
-
-    Args:
-        photo: (H, W, 3) uint8 BGR.
-        max_side: longest side of the result, in pixels.
+    """Make a photo (H, W, 3) uint8 BGR what the CRF takes.
 
     Returns:
-        (H', W', 3) uint8 RGB, reduced where a side of the photo is longer.
+        (H', W', 3) uint8 RGB, reduced where a side is longer than ``max_side`` pixels.
     """
     share = max_side / max(photo.shape[:2])
     if share < 1:

@@ -267,7 +267,11 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
             position += 1 if marker == 0xFF else 2  # 0xFF is a fill byte
             continue
         if marker == _SCAN:
-            return None if frame is None else JpegHeader(*frame, _has_end(data, position))
+            # Before it, thumbnails have end markers of their own. Within a scan, 0xFF is followed
+            # by 0 or a restart marker, so that the two bytes can only be the end. What cameras
+            # append comes after it.
+            complete = data.endswith(_END) or data.find(_END, position) >= 0
+            return None if frame is None else JpegHeader(*frame, complete)
         if marker in _FRAMES:
             if position + 10 > len(data):
                 return None
@@ -275,12 +279,3 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
             frame = height, width, bits, channels
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return None
-
-
-def _has_end(data: bytes, scan: int) -> bool:
-    """Look for the end marker after the start of the scan.
-
-    Before it, thumbnails have end markers of their own. Within a scan, 0xFF is followed by 0 or a
-    restart marker, so that the two bytes can only be the end. What cameras append comes after it.
-    """
-    return data.endswith(_END) or data.find(_END, scan) >= 0

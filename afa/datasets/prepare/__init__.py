@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+MAX_FAULTS = 100  # so many, and it is the wrong folder: the rest need not be looked at
+
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return a line for each row of a table: its first column to the left, others to the right."""

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from afa.datasets.coco14 import CLASSES
 from afa.datasets.image_labels import load_image_labels, write_image_labels
-from afa.datasets.prepare import aligned
+from afa.datasets.prepare import MAX_FAULTS, aligned
 from afa.datasets.prepare.coco14_instances import CocoImage, CocoInstances
 from afa.datasets.wsss_dataset import read_split, without_file, write_split
 from afa.files.coco_mask import CROWDS, ImageResult, draw_missing_mask
-from afa.files.whole_file import read_json, write_json
+from afa.files.whole_file import read_json_object, write_json
 from afa.utils.ordered_pool import OrderedPool
 
 SPLITS = ("train", "val")
@@ -29,7 +29,6 @@ SETTINGS_FILE = "coco14.json"
 _LABELS_FILE = "image_labels.json"
 _VERSION = 1  # raise when the same annotations give other pixels
 _MIN_FOR_WORKERS = 200  # images; fewer are done before workers have started
-_MAX_FAULTS = 100  # so many, and it is the wrong folder: the rest need not be looked at
 
 
 def prepare_coco14(
@@ -221,10 +220,10 @@ def _draw(
                 faults.append(f"'{image.img_id}': {result.fault}")
             if progress is not None:
                 progress(done, len(images))
-            if len(faults) == _MAX_FAULTS:
+            if len(faults) == MAX_FAULTS:
                 break
     if faults:
-        number = "At least " if len(faults) == _MAX_FAULTS else ""
+        number = "At least " if len(faults) == MAX_FAULTS else ""
         raise ValueError(
             f"{number}{len(faults):,} of {len(images):,} images in '{instances.path}' are not fit, "
             f"the first is {faults[0]}: mend it and run again, what is done is kept."
@@ -244,13 +243,7 @@ def read_split_settings(out: Path) -> dict[str, dict]:
         ValueError: If there is a file of that name with something else.
     """
     path = out / SETTINGS_FILE
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        content = None
-    splits = content.get("splits") if isinstance(content, dict) else None
+    splits = read_json_object(path).get("splits") if path.exists() else {}
     if not isinstance(splits, dict) or not all(isinstance(item, dict) for item in splits.values()):
         raise ValueError(
             f"'{path}' is not the record that this command keeps there: remove it, and add "

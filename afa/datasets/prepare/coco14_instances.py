@@ -74,11 +74,10 @@ class CocoInstances:
         """Return the annotations of an image in the order of the file."""
         rows = self._rows(image)
         columns = (self._labels, self._crowds, self._starts, self._ends)
+        found = zip(*(column[rows].tolist() for column in columns), strict=True)
         return [
             Region(label, bool(is_crowd), json.loads(self._text[start:end])["segmentation"])
-            for label, is_crowd, start, end in zip(
-                *(c[rows].tolist() for c in columns), strict=True
-            )
+            for label, is_crowd, start, end in found
         ]
 
     def count_regions(self) -> Counter[str]:
@@ -86,8 +85,8 @@ class CocoInstances:
         return Counter(self.classes[label] for label in self._labels)
 
     def _rows(self, image: CocoImage) -> slice:
-        first, end = np.searchsorted(self._keys, [image.key, image.key + 1])
-        return slice(first, end)
+        first = np.searchsorted(self._keys, image.key)
+        return slice(first, np.searchsorted(self._keys, image.key, side="right"))
 
     def _index(
         self, images: dict[int, CocoImage], category_ids: list[int], table: dict[str, np.ndarray]

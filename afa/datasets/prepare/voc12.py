@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from afa.datasets.image_labels import labels_from_xml, load_image_labels, write_image_labels
-from afa.datasets.prepare import aligned
+from afa.datasets.prepare import MAX_FAULTS, aligned
 from afa.datasets.prepare.voc12_sources import (
     VOC12Sources,
     check_lists,
@@ -33,7 +33,6 @@ from afa.utils.ordered_pool import OrderedPool
 
 CLASSES: tuple[str, ...] = VOC12Dataset.METAINFO["classes"]
 IGNORE = 255
-_MAX_FAULTS = 100  # so many, and it is the wrong folder: the rest need not be looked at
 _NUM_SHOWN = 10  # faults that a message shows
 _MADE = {"VOC": "from VOC", "SBD": "from SBD", "ready": "from ready ones", "": "were there already"}
 
@@ -79,7 +78,7 @@ def prepare_voc12(
             report.add(image)
             if progress is not None:
                 progress(len(report.images) + len(report.faults), len(img_ids))
-            if len(report.faults) == _MAX_FAULTS and not allow_partial:
+            if len(report.faults) == MAX_FAULTS and not allow_partial:
                 break
     bad = lacking | set(report.faults)
     kept = {name: [img_id for img_id in ids if img_id not in bad] for name, ids in lists.items()}
@@ -103,8 +102,8 @@ def _unfit_text(report: VOC12Report, total: int) -> str:
     if not report.faults:
         return fault_text("No image is fit for train_aug or none for val", report.missing)
     number = f"{len(report.faults):,} of {total:,} images are not fit"
-    if len(report.faults) == _MAX_FAULTS:
-        number = f"The first {_MAX_FAULTS} images that are not fit, of {total:,}"
+    if len(report.faults) == MAX_FAULTS:
+        number = f"The first {MAX_FAULTS} images that are not fit, of {total:,}"
     title = f"{number} (mend them and run again, what is done is kept; or add --allow-partial)"
     return fault_text(title, report.faults.values())
 

@@ -276,7 +276,7 @@ def test_faults_of_images_are_counted_and_the_others_are_made(coco):
 
 
 def test_many_faults_end_the_run(coco, monkeypatch):
-    monkeypatch.setattr(coco14, "_MAX_FAULTS", 2)
+    monkeypatch.setattr(coco14, "MAX_FAULTS", 2)
     for path in (coco / "train2014").iterdir():
         Image.new("RGB", (3, 3)).save(path)
     with pytest.raises(ValueError, match="At least 2 of 4 images"):

@@ -194,7 +194,7 @@ def test_ready_masks_in_place_are_kept_and_the_lists_follow(voc_tree, contents):
 
 
 def test_a_folder_of_coloured_masks_is_refused_soon(voc_tree, contents, monkeypatch):
-    monkeypatch.setattr(voc12, "_MAX_FAULTS", 2)
+    monkeypatch.setattr(voc12, "MAX_FAULTS", 2)
     own = voc_tree.voc / "SegmentationClassAug"
     own.mkdir()
     for img_id, label in MASKS.items():
