@@ -22,11 +22,7 @@ _COLOR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB
 def bit_palette(num_classes: int) -> list[list[int]]:
     """Return VOC's colour map: the bits of the label, spread over red, green and blue.
 
-    Args:
-        num_classes: Number of colours, at most 256.
-
-    Returns:
-        RGB colours 0..255; the first is black.
+    At most 256 RGB colours 0..255; the first is black.
     """
     return [
         [sum(((label >> (3 * n + color)) & 1) << (7 - n) for n in range(3)) for color in range(3)]
