@@ -68,6 +68,7 @@ def prepare_coco14(
     if not overwrite:
         _check_others_work(target, splits, record)
     labels = _labels_of_others(target, splits, record)
+    target.mkdir(parents=True, exist_ok=True)  # before minutes of reading
     instances = {split: CocoInstances(_annotations(root, split), CLASSES) for split in splits}
     for split in splits:
         _check_photos(instances[split], root / f"{split}2014")

@@ -125,6 +125,14 @@ def test_set_elsewhere_reads_the_photos_through_a_link(coco, tmp_path):
         prepare_coco14(coco, out=out)
 
 
+def test_a_file_in_the_place_of_the_folder_is_seen_before_the_annotations_are_read(
+    coco, monkeypatch
+):
+    monkeypatch.setattr(coco14, "CocoInstances", None)
+    with pytest.raises(FileExistsError):
+        prepare_coco14(coco, out=coco / "annotations" / "instances_val2014.json")
+
+
 def test_the_config_loads_it_and_reads_photos_without_rotation(coco):
     prepare_coco14(coco)
     init_default_scope("mmseg")
