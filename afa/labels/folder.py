@@ -18,7 +18,7 @@ import numpy as np
 from afa.files.crf import CRFSettings, best_label, crf_of_logits, crf_of_shares
 from afa.files.label_png import is_whole_label_png, write_label_png
 from afa.files.maps import ImageMaps, is_whole_maps, read_counts, read_maps, write_maps
-from afa.files.whole_file import read_json, safe_join, write_json
+from afa.files.whole_file import read_json_object, safe_join, write_json
 
 UNDECIDED = 255
 SETTINGS, SUMMARY, PLOT = "settings.json", "summary.json", "sweep.png"
@@ -66,11 +66,7 @@ def _file_digest(path: Path) -> str:
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """Read how the files of a folder were made; empty where it is not known."""
-    try:
-        found = read_json(folder / SETTINGS)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json_object(folder / SETTINGS)
 
 
 def settings_changed(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

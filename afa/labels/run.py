@@ -106,11 +106,6 @@ class LabelRun:
         """Background scores at which an image is counted; empty where it has no mask."""
         return self.options.sweep_scores if index in self.masks else []
 
-    def is_finished(self, index: int) -> bool:
-        """Tell whether all files of an image are there."""
-        scores = self.sweep_scores(index)
-        return self.folder.is_finished(self.data.ids[index], self.options.save_maps, scores)
-
 
 def mean_classes(cfg: Config) -> tuple[str, ...] | None:
     """Find the classes over which the evaluation of the config takes its mean; None for all."""
@@ -181,7 +176,11 @@ def _prepare_folder(run: LabelRun) -> list[int]:
     """Make the folder ready and list the images that are not finished."""
     run.folder.prepare(run.settings, run.options.overwrite)
     run.folder.make_parents(run.data.ids)
-    return [index for index in range(len(run.data)) if not run.is_finished(index)]
+    return [
+        index
+        for index, img_id in enumerate(run.data.ids)
+        if not run.folder.is_finished(img_id, run.options.save_maps, run.sweep_scores(index))
+    ]
 
 
 def _num_workers(run: LabelRun) -> int:

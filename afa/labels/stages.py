@@ -48,7 +48,12 @@ def make_pseudo_labels(
     model = init_model(cfg, checkpoint, options.device)
     wanted = "all" if options.kind == SEG and not options.restrict else "image"
     wanted = "predicted" if options.predicted_labels else wanted
-    data = _data_of_network(model.cfg, options.split, with_labels=wanted == "image")
+    try:
+        data = SplitData(model.cfg, options.split, with_labels=wanted == "image")
+    except ValueError as error:
+        if "Image without labels" not in str(error):
+            raise
+        raise ValueError(f"{error} --predicted-labels does without image labels.") from error
     classes_from = "predicted" if wanted == "image" and not data.has_labels else wanted
 
     constants, label_thr, max_side = crf_of_model(model)
@@ -69,15 +74,6 @@ def make_pseudo_labels(
     out = f"pseudo_labels_{options.kind}"
     run = LabelRun(model.cfg, options, data, maker, settings, out, crf, max_side)
     return carry_out(run, start)
-
-
-def _data_of_network(cfg: Config, split: str, with_labels: bool) -> SplitData:
-    try:
-        return SplitData(cfg, split, with_labels)
-    except ValueError as error:
-        if "Image without labels" not in str(error):
-            raise
-        raise ValueError(f"{error} --predicted-labels does without image labels.") from error
 
 
 def background_scores(options: PseudoLabelOptions, model: nn.Module) -> tuple[float, ...]:

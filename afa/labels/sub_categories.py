@@ -69,18 +69,10 @@ def make_sub_categories(
         version=1,
         **content_digests(data.pipeline, checkpoint, model.cfg.model),
     )
-    missing = first_process(partial(_prepare_folder, folder, settings, options.overwrite))
-    _compute(model, data, folder, missing)
+    first_process(partial(folder.prepare, settings, options.overwrite))
+    _compute(model, data, folder, first_process(folder.missing))
     dist.barrier()
     return first_process(partial(_cluster, data, folder, options, settings, start))
-
-
-def _prepare_folder(
-    folder: FeatureFolder, settings: Mapping[str, Any], overwrite: bool
-) -> list[int]:
-    """Make the folder ready and list the parts that are missing."""
-    folder.prepare(settings, overwrite)
-    return folder.missing()
 
 
 def _compute(model: nn.Module, data: SplitData, folder: FeatureFolder, missing: list[int]) -> None:

@@ -14,7 +14,6 @@ above a few times sqrt(t) (Newman and Rivlin, 1976): 112 products for t = 256, u
 
 import math
 import warnings
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -205,7 +204,15 @@ def windowed_random_walk(
         ValueError: if the grids differ or an argument is outside its range.
     """
     B, M, h, w = maps.shape
-    _check_walk(maps.shape, affinity.shape, num_steps, method)
+    if (B, h, w) != (affinity.shape[0], *affinity.shape[2:]):
+        raise ValueError(
+            f"maps {tuple(maps.shape)} and affinity {tuple(affinity.shape)} must have the same "
+            "number of images and the same grid: resize the maps to the grid of the affinity first"
+        )
+    if num_steps < 0:
+        raise ValueError(f"num_steps must be 0 or more, got {num_steps}")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, got {method!r}")
     if method == "auto":
         method = "dense" if h * w <= DENSE_MAX_TOKENS else "sparse"
     walked = torch.empty((B, M, h, w), dtype=torch.float32, device=maps.device)
@@ -220,15 +227,3 @@ def windowed_random_walk(
                 flat = sparse_power_times(trans, flat, num_steps)
             walked[i] = flat.t().view(M, h, w)
     return walked
-
-
-def _check_walk(maps: Sequence[int], affinity: Sequence[int], num_steps: int, method: str) -> None:
-    if (maps[0], *maps[2:]) != (affinity[0], *affinity[2:]):
-        raise ValueError(
-            f"maps {tuple(maps)} and affinity {tuple(affinity)} must have the same number of "
-            "images and the same grid: resize the maps to the grid of the affinity first"
-        )
-    if num_steps < 0:
-        raise ValueError(f"num_steps must be 0 or more, got {num_steps}")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS}, got {method!r}")

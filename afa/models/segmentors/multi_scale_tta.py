@@ -122,16 +122,12 @@ class MultiScaleTTA(BaseTTAModel):
     def _logits(self, images: Tensor) -> Tensor:
         """Logits of images and, behind them, of their mirror images."""
         images = torch.cat([images, images.flip(3)]) if self.flip else images
-        return segment(self.module, images, [_meta(images) for _ in images])
+        meta = dict.fromkeys(("ori_shape", "img_shape", "pad_shape"), images.shape[2:])
+        return segment(self.module, images, [dict(meta) for _ in images])
 
     def merge_preds(self, data_samples_list: Any) -> Any:
         """Refuse: mmengine asks for this method, but test_step has merged already."""
         raise NotImplementedError("MultiScaleTTA merges in test_step.")
-
-
-def _meta(images: Tensor) -> dict:
-    shape = images.shape[2:]
-    return dict(ori_shape=shape, img_shape=shape, pad_shape=shape)
 
 
 def _resize(images: Tensor, scale: float) -> Tensor:
