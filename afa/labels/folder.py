@@ -157,11 +157,7 @@ class LabelFolder(GuardedFolder):
     holds = "labels that were made with other settings ({changed})"
 
     def file(self, kind: str, img_id: str) -> Path:
-        """Name a file of an image.
-
-        Args:
-            kind: ``'labels'``, ``'maps'`` or ``'sweep'``.
-            img_id: the image.
+        """Name the file of an image in one of ``folders``.
 
         Raises:
             ValueError: if the id would lead out of the folder.
@@ -171,12 +167,9 @@ class LabelFolder(GuardedFolder):
     def is_finished(
         self, img_id: str, with_maps: bool = False, scores: Sequence[float] = ()
     ) -> bool:
-        """Tell whether all files of an image are there and whole.
+        """Tell whether the files of an image are whole: its labels, and what else is wanted of it.
 
-        Args:
-            img_id: the image.
-            with_maps: whether maps are wanted.
-            scores: background scores of the sweep that is wanted; empty for none.
+        These are its maps, and its counts at the background ``scores`` of a sweep.
         """
         return (
             is_whole_label_png(self.file("labels", img_id))
@@ -255,11 +248,7 @@ def finish_label(
 
 
 def merge_labels(high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Combine the label maps of a high and of a low background score, as training does.
-
-    Args:
-        high: (H, W) uint8 made with the high score.
-        low: (H, W) uint8 made with the low score.
+    """Combine label maps (H, W) uint8 of a high and of a low background score, as training does.
 
     Returns:
         (H, W) uint8: 255 where only the low score gives foreground.

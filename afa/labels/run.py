@@ -40,6 +40,7 @@ from afa.visualization.plots import sweep_plot
 
 _TIMEOUT = 7 * 24 * 3600  # a process that has less to do waits for the slowest one
 _MAX_WORKERS = 8
+say = dist.master_only(partial(print, flush=True))
 
 
 def begin(options: StageOptions) -> float:
@@ -142,11 +143,11 @@ def _make(run: LabelRun) -> int:
     """Make the files of all images that are not finished, this process its share; say how many."""
     options, num_images = run.options, len(run.data)
     pending = first_process(partial(_prepare_folder, run))
-    _say(
+    say(
         f"Labels of kind '{options.kind}' for {num_images} images ({options.split}) in "
         f"'{run.folder.path}': {num_images - len(pending)} are finished, {len(pending)} to make."
     )
-    _say(run.maker.statement)
+    say(run.maker.statement)
     progress = SharedProgress(len(pending))
     finish = partial(finish_label, palette=run.data.palette, crf=run.crf)
     max_side = None if run.crf is None else run.max_side
@@ -161,15 +162,10 @@ def _make(run: LabelRun) -> int:
             for _ in pool:
                 progress.step()
     except KeyboardInterrupt:
-        _say("\nWhat is finished is kept: the same command goes on from here.")
+        say("\nWhat is finished is kept: the same command goes on from here.")
         raise
     dist.barrier()
     return len(pending)
-
-
-def _say(text: str) -> None:
-    if dist.get_rank() == 0:
-        print(text, flush=True)
 
 
 def _prepare_folder(run: LabelRun) -> list[int]:

@@ -108,16 +108,7 @@ def sparse_transition(weights: Tensor, offsets: Offsets) -> Tensor:
 
 
 def matrix_power_times(matrix: Tensor, maps: Tensor, num_steps: int) -> Tensor:
-    """Apply a full matrix ``num_steps`` times by squaring it.
-
-    Args:
-        matrix: (N, N).
-        maps: (N, M).
-        num_steps: exponent, 0 or more.
-
-    Returns:
-        (N, M).
-    """
+    """Apply a full matrix (N, N) ``num_steps`` times, 0 or more, to maps (N, M) by squaring it."""
     while num_steps > 0:
         if num_steps % 2:
             maps = matrix @ maps

@@ -49,10 +49,7 @@ def resize_strips(
         above, below = above.to(maps.device), below.to(maps.device)
         strip = torch.lerp(maps[:, :, above], maps[:, :, below], share)
         # The rows are at their places: only the width is left to resize.
-        yield (
-            y0,
-            F.interpolate(strip, size=(len(y), W), mode="bilinear", align_corners=align_corners),
-        )
+        yield y0, F.interpolate(strip, (len(y), W), mode="bilinear", align_corners=align_corners)
 
 
 def cut_padding(maps: Tensor, size: Sequence[int], padding: Sequence[int] | None) -> Tensor:

@@ -47,11 +47,7 @@ class Refiner(nn.Module, metaclass=ABCMeta):
 
     @torch.no_grad()
     def refine_sets(self, sets: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
-        """Refine several sets of masks (B, M_i, h_i, w_i) of the same images in one pass.
-
-        Args:
-            sets: the masks; see :meth:`refine` for each.
-            weights: of :meth:`weights`.
+        """Refine sets of masks (B, M_i, h_i, w_i) of the same images in one pass.
 
         Returns:
             The sets, (B, M_i, H, W) each.
@@ -71,13 +67,6 @@ class Refiner(nn.Module, metaclass=ABCMeta):
         """Refine ``masks`` (B, M, h, w) along ``images`` (B, 3, H, W); gives (B, M, H, W).
 
         No gradient flows through the refinement: it makes labels.
-
-        Args:
-            images: (B, 3, H, W) RGB float, 0..255.
-            masks: (B, M, h, w) float.
-
-        Returns:
-            (B, M, H, W) float32.
         """
         return self.refine(masks, self.weights(images))
 
