@@ -223,9 +223,7 @@ class LabelJob:
 
 
 def finish_label(
-    job: LabelJob,
-    palette: Sequence[Sequence[int]] | None = None,
-    crf: CRFSettings | None = None,
+    job: LabelJob, palette: Sequence[Sequence[int]] | None = None, crf: CRFSettings | None = None
 ) -> None:
     """Do what is left for an image and write its files, each whole or not at all.
 

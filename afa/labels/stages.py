@@ -194,8 +194,13 @@ def _plan_from_maps(
     digests: Mapping[str, str],
 ) -> LabelRun:
     """Plan a run that starts from CAMs; ``digests`` are those of network and pipeline."""
-    if options.wants_figures:
-        _refuse_labels_as_masks(data)
+    masks = Path(data.dataset.data_prefix.get("seg_map_path") or "")
+    if options.wants_figures and masks.name and (masks.parent / SETTINGS).is_file():
+        raise ValueError(
+            f"--evaluate and --sweep compare with masks, but '{masks}' holds labels that one of "
+            f"our tools has made: set {data.split}_dataloader.dataset.data_prefix.seg_map_path "
+            "to the folder of the masks."
+        )
     crf, cams = options.crf_constants, maker.cams.settings
     settings = dict(
         tool=options.kind,
@@ -206,17 +211,6 @@ def _plan_from_maps(
         **digests,
     )
     return LabelRun(cfg, options, data, maker, settings, options.kind, crf, options.max_side)
-
-
-def _refuse_labels_as_masks(data: SplitData) -> None:
-    """Stop an evaluation against label maps that a stage has made."""
-    folder = Path(data.dataset.data_prefix.get("seg_map_path") or "")
-    if folder.name and (folder.parent / SETTINGS).is_file():
-        raise ValueError(
-            f"--evaluate and --sweep compare with masks, but '{folder}' holds labels that one of "
-            f"our tools has made: set {data.split}_dataloader.dataset.data_prefix.seg_map_path "
-            "to the folder of the masks."
-        )
 
 
 def _refuse_other_maps(walked: MapFolder, run: LabelRun) -> None:

@@ -34,10 +34,7 @@ class AttentionAffinityHead(BaseModule):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        loss_aff: dict | None = None,
-        init_cfg: dict | None = None,
+        self, in_channels: int, loss_aff: dict | None = None, init_cfg: dict | None = None
     ) -> None:
         super().__init__(init_cfg)
         self.proj = nn.Conv2d(in_channels, 1, 1, bias=True)

@@ -274,11 +274,7 @@ class MiTAttn(PretrainedBackbone):
         return fit_mit_weights(convert_mit_state_dict(state), self.state_dict(), self.arch)
 
     def forward(
-        self,
-        x: Tensor,
-        with_attn: bool = False,
-        drop_path: bool = True,
-        with_qk: bool = False,
+        self, x: Tensor, with_attn: bool = False, drop_path: bool = True, with_qk: bool = False
     ) -> tuple[Tensor, ...] | tuple[tuple[Tensor, ...], Tensor | tuple[Tensor, Tensor]]:
         """Compute the features of the four stages.
 

@@ -143,15 +143,10 @@ def chebyshev_weights(num_steps: int, tolerance: float = POWER_TOLERANCE) -> tup
 
 
 def sparse_power_times(matrix: Tensor, maps: Tensor, num_steps: int) -> Tensor:
-    """Apply a transition matrix ``num_steps`` times by the Chebyshev sum of its power.
+    """Apply a transition matrix ``num_steps`` times, 0 or more, by the Chebyshev sum of its power.
 
-    Args:
-        matrix: (N, N) sparse, with eigenvalues in -1..1, as T has.
-        maps: (N, M) float64.
-        num_steps: exponent, 0 or more.
-
-    Returns:
-        (N, M).
+    ``matrix`` is (N, N) sparse with eigenvalues in -1..1, as T has; ``maps`` and the result are
+    (N, M) float64.
     """
     if num_steps == 0:
         return maps

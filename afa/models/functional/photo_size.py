@@ -14,10 +14,7 @@ MAX_ELEMENTS = 2**25  # 128 MiB of float32
 
 
 def resize_strips(
-    maps: Tensor,
-    size: Sequence[int],
-    align_corners: bool = False,
-    max_elements: int = MAX_ELEMENTS,
+    maps: Tensor, size: Sequence[int], align_corners: bool = False, max_elements: int = MAX_ELEMENTS
 ) -> Iterator[tuple[int, Tensor]]:
     """Resize maps bilinearly, one strip of rows after the other.
 
@@ -72,10 +69,7 @@ def cut_padding(maps: Tensor, size: Sequence[int], padding: Sequence[int] | None
 
 
 def label_map(
-    logits: Tensor,
-    size: tuple[int, int],
-    align_corners: bool = False,
-    labels: Tensor | None = None,
+    logits: Tensor, size: tuple[int, int], align_corners: bool = False, labels: Tensor | None = None
 ) -> Tensor:
     """Resize logits and take the best class of every pixel, strip by strip.
 

@@ -47,7 +47,11 @@ class Refiner(nn.Module, metaclass=ABCMeta):
 
     @torch.no_grad()
     def refine_sets(self, sets: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
-        """Refine sets of masks (B, M_i, h_i, w_i) of the same images in one pass.
+        """Refine several sets of masks (B, M_i, h_i, w_i) of the same images in one pass.
+
+        Args:
+            sets: the masks; see :meth:`refine` for each.
+            weights: of :meth:`weights`.
 
         Returns:
             The sets, (B, M_i, H, W) each.
@@ -67,6 +71,13 @@ class Refiner(nn.Module, metaclass=ABCMeta):
         """Refine ``masks`` (B, M, h, w) along ``images`` (B, 3, H, W); gives (B, M, H, W).
 
         No gradient flows through the refinement: it makes labels.
+
+        Args:
+            images: (B, 3, H, W) RGB float, 0..255.
+            masks: (B, M, h, w) float.
+
+        Returns:
+            (B, M, H, W) float32.
         """
         return self.refine(masks, self.weights(images))
 

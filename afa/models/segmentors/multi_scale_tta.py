@@ -97,6 +97,7 @@ class MultiScaleTTA(BaseTTAModel):
             (B, C, h, w): on the grid of the head at scale 1 where the model has ``head_logits``, as
             AFA does; at the size of the inputs for mmseg's models.
         """
+        combine = torch.maximum if self.merge == "max" else torch.add
         merged: Tensor | None = None
         grid: tuple[int, int] | None = None
         for scale in sorted(self.scales, key=lambda scale: scale != 1):  # scale 1 first
@@ -110,12 +111,7 @@ class MultiScaleTTA(BaseTTAModel):
             if self.flip:
                 plain, mirrored = logits.chunk(2)
                 logits = (plain + mirrored.flip(3)) / 2
-            if merged is None:
-                merged = logits
-            elif self.merge == "max":
-                merged = torch.maximum(merged, logits)
-            else:
-                merged = merged + logits
+            merged = logits if merged is None else combine(merged, logits)
         assert merged is not None, "there is at least one scale"
         return merged / len(self.scales) if self.merge == "mean" else merged
 
