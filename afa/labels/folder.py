@@ -18,7 +18,7 @@ import numpy as np
 from afa.files.crf import CRFSettings, best_label, crf_of_logits, crf_of_shares
 from afa.files.label_png import is_whole_label_png, write_label_png
 from afa.files.maps import ImageMaps, is_whole_maps, read_counts, read_maps, write_maps
-from afa.files.whole_file import read_json, safe_join, write_json
+from afa.files.whole_file import read_json_object, safe_join, write_json
 
 UNDECIDED = 255
 SETTINGS, SUMMARY, PLOT = "settings.json", "summary.json", "sweep.png"
@@ -66,11 +66,7 @@ def _file_digest(path: Path) -> str:
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """Read how the files of a folder were made; empty where it is not known."""
-    try:
-        found = read_json(folder / SETTINGS)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_json_object(folder / SETTINGS)
 
 
 def settings_changed(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -161,11 +157,7 @@ class LabelFolder(GuardedFolder):
     holds = "labels that were made with other settings ({changed})"
 
     def file(self, kind: str, img_id: str) -> Path:
-        """Name a file of an image.
-
-        Args:
-            kind: ``'labels'``, ``'maps'`` or ``'sweep'``.
-            img_id: the image.
+        """Name the file of an image in one of ``folders``.
 
         Raises:
             ValueError: if the id would lead out of the folder.
@@ -175,12 +167,9 @@ class LabelFolder(GuardedFolder):
     def is_finished(
         self, img_id: str, with_maps: bool = False, scores: Sequence[float] = ()
     ) -> bool:
-        """Tell whether all files of an image are there and whole.
+        """Tell whether the files of an image are whole: its labels, and what else is wanted of it.
 
-        Args:
-            img_id: the image.
-            with_maps: whether maps are wanted.
-            scores: background scores of the sweep that is wanted; empty for none.
+        These are its maps, and its counts at the background ``scores`` of a sweep.
         """
         return (
             is_whole_label_png(self.file("labels", img_id))
@@ -234,9 +223,7 @@ class LabelJob:
 
 
 def finish_label(
-    job: LabelJob,
-    palette: Sequence[Sequence[int]] | None = None,
-    crf: CRFSettings | None = None,
+    job: LabelJob, palette: Sequence[Sequence[int]] | None = None, crf: CRFSettings | None = None
 ) -> None:
     """Do what is left for an image and write its files, each whole or not at all.
 
@@ -259,11 +246,7 @@ def finish_label(
 
 
 def merge_labels(high: np.ndarray, low: np.ndarray) -> np.ndarray:
-    """Combine the label maps of a high and of a low background score, as training does.
-
-    Args:
-        high: (H, W) uint8 made with the high score.
-        low: (H, W) uint8 made with the low score.
+    """Combine label maps (H, W) uint8 of a high and of a low background score, as training does.
 
     Returns:
         (H, W) uint8: 255 where only the low score gives foreground.

@@ -105,6 +105,7 @@ class MapsOfImage:
         return self.labels, masks.cpu().numpy()
 
 
+@dataclass(eq=False)
 class MaskMaker(ABC):
     """What makes the masks of an image, of whatever origin.
 
@@ -118,18 +119,10 @@ class MaskMaker(ABC):
     """
 
     score_name: ClassVar[str] = "background score"
-
-    def __init__(
-        self,
-        scores: Sequence[float],
-        classes_from: str,
-        true_image_labels: bool | None,
-        statement: str,
-    ) -> None:
-        self.scores = tuple(scores)
-        self.classes_from = classes_from
-        self.true_image_labels = true_image_labels
-        self.statement = statement
+    scores: Sequence[float]
+    classes_from: str
+    true_image_labels: bool | None
+    statement: str
 
     @abstractmethod
     def __call__(self, packed: dict[str, Any], image_label: np.ndarray | None) -> MapsOfImage:
@@ -202,7 +195,7 @@ class NetworkMasks(MaskMaker):
             return cut_padding(masks, inputs.shape[2:], padding)[None]
 
         cams = cut_padding(maker.cams, inputs.shape[2:], padding) if self.kind == "cam" else None
-        return MapsOfImage(class_idx, list(make(self.scores).unbind(1)), False, cams, make)
+        return MapsOfImage(class_idx, make(self.scores).unbind(1), False, cams, make)
 
     def _classes(self, inputs: Tensor, image_label: np.ndarray | None) -> Tensor:
         """Give the classes that the image can have, (1, K) multi-hot."""
@@ -289,7 +282,7 @@ class CAMBackgrounds(MapMasks):
             masks = [torch.cat([power_background(cams, a), cams], dim=1) for a in alphas]
             return torch.stack(masks, dim=1)
 
-        return MapsOfImage(class_idx, list(make(self.scores).unbind(1)), make=make)
+        return MapsOfImage(class_idx, make(self.scores).unbind(1), make=make)
 
 
 class RandomWalkMasks(MapMasks):
@@ -301,9 +294,7 @@ class RandomWalkMasks(MapMasks):
     photo has a cell more, and nothing is padded.
 
     Args:
-        cams: the CAMs.
-        alphas: exponent of the background of the label maps.
-        num_classes: C, with the background.
+        cams, alphas, num_classes: see :class:`MapMasks`; one exponent.
         model: has ``affinity(inputs)`` and ``propagate(maps, affinity)``, as
             :class:`afa.models.segmentors.AffinityNet`; in evaluation mode.
         sweep: further exponents; their backgrounds take the same walk.
@@ -346,17 +337,14 @@ class RandomWalkMasks(MapMasks):
             others_each = others[:, None].expand(-1, len(alphas), -1, -1, -1)
             return torch.cat([kept, others_each], dim=2)  # (1, T, 1 + M, h, w)
 
-        masks = list(make(self.scores).unbind(1))
-        return MapsOfImage(class_idx, masks, make=make, exact=True)
+        return MapsOfImage(class_idx, make(self.scores).unbind(1), make=make, exact=True)
 
 
 class WalkedMasks(MapMasks):
     """Read the masks of an image that :class:`RandomWalkMasks` has made in an earlier call.
 
     Args:
-        cams: the CAMs that have walked.
-        alphas: exponent of the background that has walked.
-        num_classes: C, with the background.
+        cams, alphas, num_classes: see :class:`MapMasks`; CAMs and exponent of the earlier call.
         walked: the maps after the walk.
     """
 

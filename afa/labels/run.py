@@ -40,6 +40,7 @@ from afa.visualization.plots import sweep_plot
 
 _TIMEOUT = 7 * 24 * 3600  # a process that has less to do waits for the slowest one
 _MAX_WORKERS = 8
+say = dist.master_only(partial(print, flush=True))
 
 
 def begin(options: StageOptions) -> float:
@@ -106,11 +107,6 @@ class LabelRun:
         """Background scores at which an image is counted; empty where it has no mask."""
         return self.options.sweep_scores if index in self.masks else []
 
-    def is_finished(self, index: int) -> bool:
-        """Tell whether all files of an image are there."""
-        scores = self.sweep_scores(index)
-        return self.folder.is_finished(self.data.ids[index], self.options.save_maps, scores)
-
 
 def mean_classes(cfg: Config) -> tuple[str, ...] | None:
     """Find the classes over which the evaluation of the config takes its mean; None for all."""
@@ -147,11 +143,11 @@ def _make(run: LabelRun) -> int:
     """Make the files of all images that are not finished, this process its share; say how many."""
     options, num_images = run.options, len(run.data)
     pending = first_process(partial(_prepare_folder, run))
-    _say(
+    say(
         f"Labels of kind '{options.kind}' for {num_images} images ({options.split}) in "
         f"'{run.folder.path}': {num_images - len(pending)} are finished, {len(pending)} to make."
     )
-    _say(run.maker.statement)
+    say(run.maker.statement)
     progress = SharedProgress(len(pending))
     finish = partial(finish_label, palette=run.data.palette, crf=run.crf)
     max_side = None if run.crf is None else run.max_side
@@ -166,22 +162,21 @@ def _make(run: LabelRun) -> int:
             for _ in pool:
                 progress.step()
     except KeyboardInterrupt:
-        _say("\nWhat is finished is kept: the same command goes on from here.")
+        say("\nWhat is finished is kept: the same command goes on from here.")
         raise
     dist.barrier()
     return len(pending)
-
-
-def _say(text: str) -> None:
-    if dist.get_rank() == 0:
-        print(text, flush=True)
 
 
 def _prepare_folder(run: LabelRun) -> list[int]:
     """Make the folder ready and list the images that are not finished."""
     run.folder.prepare(run.settings, run.options.overwrite)
     run.folder.make_parents(run.data.ids)
-    return [index for index in range(len(run.data)) if not run.is_finished(index)]
+    return [
+        index
+        for index, img_id in enumerate(run.data.ids)
+        if not run.folder.is_finished(img_id, run.options.save_maps, run.sweep_scores(index))
+    ]
 
 
 def _num_workers(run: LabelRun) -> int:

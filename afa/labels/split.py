@@ -246,8 +246,7 @@ def prepare_item(data: SplitData, max_side: int | None, with_mask: bool, index: 
                 f"{(height, width)}: it must load the photo first, and resize after."
             )
         photo = crf_photo(photo, max_side)
-    has_mask = with_mask and data.has_mask(index)
-    truth = data.mask(index, (height, width)) if has_mask else None
+    truth = data.mask(index, (height, width)) if with_mask and data.has_mask(index) else None
     return Item(packed, (height, width), photo, truth)
 
 

@@ -48,7 +48,12 @@ def make_pseudo_labels(
     model = init_model(cfg, checkpoint, options.device)
     wanted = "all" if options.kind == SEG and not options.restrict else "image"
     wanted = "predicted" if options.predicted_labels else wanted
-    data = _data_of_network(model.cfg, options.split, with_labels=wanted == "image")
+    try:
+        data = SplitData(model.cfg, options.split, with_labels=wanted == "image")
+    except ValueError as error:
+        if "Image without labels" not in str(error):
+            raise
+        raise ValueError(f"{error} --predicted-labels does without image labels.") from error
     classes_from = "predicted" if wanted == "image" and not data.has_labels else wanted
 
     constants, label_thr, max_side = crf_of_model(model)
@@ -69,15 +74,6 @@ def make_pseudo_labels(
     out = f"pseudo_labels_{options.kind}"
     run = LabelRun(model.cfg, options, data, maker, settings, out, crf, max_side)
     return carry_out(run, start)
-
-
-def _data_of_network(cfg: Config, split: str, with_labels: bool) -> SplitData:
-    try:
-        return SplitData(cfg, split, with_labels)
-    except ValueError as error:
-        if "Image without labels" not in str(error):
-            raise
-        raise ValueError(f"{error} --predicted-labels does without image labels.") from error
 
 
 def background_scores(options: PseudoLabelOptions, model: nn.Module) -> tuple[float, ...]:
@@ -198,8 +194,13 @@ def _plan_from_maps(
     digests: Mapping[str, str],
 ) -> LabelRun:
     """Plan a run that starts from CAMs; ``digests`` are those of network and pipeline."""
-    if options.wants_figures:
-        _refuse_labels_as_masks(data)
+    masks = Path(data.dataset.data_prefix.get("seg_map_path") or "")
+    if options.wants_figures and masks.name and (masks.parent / SETTINGS).is_file():
+        raise ValueError(
+            f"--evaluate and --sweep compare with masks, but '{masks}' holds labels that one of "
+            f"our tools has made: set {data.split}_dataloader.dataset.data_prefix.seg_map_path "
+            "to the folder of the masks."
+        )
     crf, cams = options.crf_constants, maker.cams.settings
     settings = dict(
         tool=options.kind,
@@ -210,17 +211,6 @@ def _plan_from_maps(
         **digests,
     )
     return LabelRun(cfg, options, data, maker, settings, options.kind, crf, options.max_side)
-
-
-def _refuse_labels_as_masks(data: SplitData) -> None:
-    """Stop an evaluation against label maps that a stage has made."""
-    folder = Path(data.dataset.data_prefix.get("seg_map_path") or "")
-    if folder.name and (folder.parent / SETTINGS).is_file():
-        raise ValueError(
-            f"--evaluate and --sweep compare with masks, but '{folder}' holds labels that one of "
-            f"our tools has made: set {data.split}_dataloader.dataset.data_prefix.seg_map_path "
-            "to the folder of the masks."
-        )
 
 
 def _refuse_other_maps(walked: MapFolder, run: LabelRun) -> None:

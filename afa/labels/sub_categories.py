@@ -25,7 +25,7 @@ from afa.files.maps import read_features, write_features
 from afa.files.whole_file import write_json
 from afa.labels.folder import SUMMARY, GuardedFolder, content_digests
 from afa.labels.options import SubCategoryOptions
-from afa.labels.run import SharedProgress, begin
+from afa.labels.run import SharedProgress, begin, say
 from afa.labels.split import SplitData, prepared, split_name
 from afa.models.functional.sub_categories import cluster_sub_categories
 from afa.utils.environment import device_name
@@ -69,29 +69,18 @@ def make_sub_categories(
         version=1,
         **content_digests(data.pipeline, checkpoint, model.cfg.model),
     )
-    missing = first_process(partial(_prepare_folder, folder, settings, options.overwrite))
-    _compute(model, data, folder, missing)
+    first_process(partial(folder.prepare, settings, options.overwrite))
+    _compute(model, data, folder, first_process(folder.missing))
     dist.barrier()
     return first_process(partial(_cluster, data, folder, options, settings, start))
 
 
-def _prepare_folder(
-    folder: FeatureFolder, settings: Mapping[str, Any], overwrite: bool
-) -> list[int]:
-    """Make the folder ready and list the parts that are missing."""
-    folder.prepare(settings, overwrite)
-    return folder.missing()
-
-
 def _compute(model: nn.Module, data: SplitData, folder: FeatureFolder, missing: list[int]) -> None:
     """Compute the features of this process's share of the missing parts."""
-    rank, per_part = dist.get_rank(), len(folder.parts[0])
-    total = sum(len(folder.parts[part]) for part in missing)
-    if rank == 0:
-        known = len(data) - total
-        print(f"Features of {len(data)} images: {known} are finished, {total} to compute.")
+    total, per_part = sum(len(folder.parts[part]) for part in missing), len(folder.parts[0])
+    say(f"Features of {len(data)} images: {len(data) - total} are finished, {total} to compute.")
     progress = SharedProgress(total)
-    share = missing[rank :: dist.get_world_size()]
+    share = missing[dist.get_rank() :: dist.get_world_size()]
     indices = [part * per_part + i for part in share for i in range(len(folder.parts[part]))]
     items = prepared(data.packed, indices, data.num_workers)
     for part in share:

@@ -6,12 +6,12 @@ B images, A attention maps, N tokens, h w token grid, P offsets.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from afa.models.functional.cam import resize_maps
 from afa.models.functional.pair_affinity import (
     DISTANCES,
     pair_affinity,
@@ -34,10 +34,7 @@ class AttentionAffinityHead(BaseModule):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        loss_aff: dict | None = None,
-        init_cfg: dict | None = None,
+        self, in_channels: int, loss_aff: dict | None = None, init_cfg: dict | None = None
     ) -> None:
         super().__init__(init_cfg)
         self.proj = nn.Conv2d(in_channels, 1, 1, bias=True)
@@ -153,12 +150,10 @@ class FeatureAffinityHead(BaseModule):
                 "out_indices"
             )
         grid = feats[self.in_index[0]].shape[2:]
-        levels = []
-        for index, proj in zip(self.in_index, self.projs, strict=True):
-            level = self.act(proj(feats[index]))
-            if level.shape[2:] != grid:
-                level = F.interpolate(level, size=grid, mode="bilinear", align_corners=False)
-            levels.append(level)
+        levels = [
+            resize_maps(self.act(proj(feats[index])), grid)
+            for index, proj in zip(self.in_index, self.projs, strict=True)
+        ]
         return self.act(self.fuse(torch.cat(levels, dim=1)))
 
     def distances(self, feats: Sequence[Tensor]) -> Tensor:

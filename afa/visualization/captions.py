@@ -54,12 +54,8 @@ def write_rimmed(
 ) -> None:
     """Write white text with a dark rim, which can be read on any photo.
 
-    Args:
-        draw: the picture.
-        text: the text.
-        place: x and y of its anchor.
-        size: height of the letters.
-        anchor: the point of the text that stands at the place, as Pillow names it.
+    Its ``anchor``, as Pillow names it, stands at the ``place`` (x, y); ``size`` is the height of
+    the letters.
     """
     font, rim = text_font(size), rim_width(size)
     draw.text(place, text, "white", font, anchor, stroke_width=rim, stroke_fill=_RIM_COLOR)

@@ -88,13 +88,9 @@ class MultiLabelMetric(BaseMetric):
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Area under the precision-recall steps of one class.
+    """Area under the precision-recall steps of one class, from scores (n,) and labels (n,) bool.
 
     Among equal scores the negatives come first, so that the order of the images does not matter.
-
-    Args:
-        scores: (n,) scores.
-        labels: (n,) bool.
 
     Returns:
         Mean of the precision at each positive, in 0..1; NaN without positives.

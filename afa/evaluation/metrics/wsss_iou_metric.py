@@ -1,6 +1,6 @@
 """IoU of any label map of a weakly-supervised method, from one confusion matrix over the set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -63,12 +63,14 @@ class WSSSIoUMetric(IoUMetric):
         for sample in data_samples:
             if self.field not in sample or "gt_sem_seg" not in sample:
                 continue
-            pred, label = (_map(sample[name]["data"]) for name in (self.field, "gt_sem_seg"))
+            maps = (sample[name]["data"] for name in (self.field, "gt_sem_seg"))
+            pred, label = (one[0] if one.ndim == 3 else one for one in maps)  # (H, W)
             try:
                 counts = confusion_matrix(pred, label, self._num_classes(), self.ignore_index)
             except ValueError as error:
+                file = sample.get("seg_map_path") or sample.get("img_path") or "an image"
                 raise ValueError(
-                    f"{_name(sample)}: {error}; tools/check_dataset.py finds such files"
+                    f"{file}: {error}; tools/check_dataset.py finds such files"
                 ) from error
             self.confusion = counts if self.confusion is None else self.confusion + counts
 
@@ -115,12 +117,3 @@ class WSSSIoUMetric(IoUMetric):
 
     def _num_classes(self) -> int:
         return len(self.dataset_meta["classes"])
-
-
-def _map(data: Tensor) -> Tensor:
-    """Give (H, W) of a label map that may come as (1, H, W)."""
-    return data[0] if data.ndim == 3 else data
-
-
-def _name(sample: Mapping[str, Any]) -> str:
-    return str(sample.get("seg_map_path") or sample.get("img_path") or "an image")

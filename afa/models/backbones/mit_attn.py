@@ -231,7 +231,18 @@ class MiTAttn(PretrainedBackbone):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        _check_arguments(arch, strides, drop_path_rate, num_attn_blocks)
+        if arch not in ARCHS:
+            raise ValueError(f"arch must be one of {', '.join(ARCHS)}, but got {arch!r}.")
+        if len(strides) != 4 or not all(_is_count(s) for s in strides):
+            raise ValueError(f"strides must be four integers of at least 1, but got {strides!r}.")
+        if not 0.0 <= drop_path_rate < 1.0:
+            raise ValueError(f"drop_path_rate must be in [0, 1), but got {drop_path_rate!r}.")
+        depth = ARCHS[arch].depths[-1]
+        if not _is_count(num_attn_blocks) or num_attn_blocks > depth:
+            raise ValueError(
+                f"num_attn_blocks must be 1 to {depth}, the blocks in stage 4 of "
+                f"MiT-{arch.upper()}, but got {num_attn_blocks!r}."
+            )
         self.arch = arch
         self.embed_dims, self.depths = ARCHS[arch]
         self.strides = tuple(strides)
@@ -263,11 +274,7 @@ class MiTAttn(PretrainedBackbone):
         return fit_mit_weights(convert_mit_state_dict(state), self.state_dict(), self.arch)
 
     def forward(
-        self,
-        x: Tensor,
-        with_attn: bool = False,
-        drop_path: bool = True,
-        with_qk: bool = False,
+        self, x: Tensor, with_attn: bool = False, drop_path: bool = True, with_qk: bool = False
     ) -> tuple[Tensor, ...] | tuple[tuple[Tensor, ...], Tensor | tuple[Tensor, Tensor]]:
         """Compute the features of the four stages.
 
@@ -303,24 +310,6 @@ class MiTAttn(PretrainedBackbone):
             return tuple(feats)
         parts = [torch.cat(part, dim=1) for part in zip(*found, strict=True)]
         return tuple(feats), parts[0] if with_attn else (parts[0], parts[1])
-
-
-def _check_arguments(
-    arch: str, strides: Sequence[int], drop_path_rate: float, num_attn_blocks: int
-) -> None:
-    """Raise ValueError for arguments that no network can be built from."""
-    if arch not in ARCHS:
-        raise ValueError(f"arch must be one of {', '.join(ARCHS)}, but got {arch!r}.")
-    if len(strides) != 4 or not all(_is_count(s) for s in strides):
-        raise ValueError(f"strides must be four integers of at least 1, but got {strides!r}.")
-    if not 0.0 <= drop_path_rate < 1.0:
-        raise ValueError(f"drop_path_rate must be in [0, 1), but got {drop_path_rate!r}.")
-    depth = ARCHS[arch].depths[-1]
-    if not _is_count(num_attn_blocks) or num_attn_blocks > depth:
-        raise ValueError(
-            f"num_attn_blocks must be 1 to {depth}, the blocks in stage 4 of MiT-{arch.upper()}, "
-            f"but got {num_attn_blocks!r}."
-        )
 
 
 def _is_count(value: object) -> bool:

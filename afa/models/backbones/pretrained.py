@@ -9,12 +9,12 @@ import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
-from torch import Tensor
+from mmengine.model import BaseModule, kaiming_init
+from torch import Tensor, nn
 
 from afa.utils.checkpoint import load_state
 
@@ -78,27 +78,56 @@ class PretrainedBackbone(BaseModule):
         raise NotImplementedError
 
 
-def check_levels(
-    network: str,
-    out_indices: Sequence[int],
-    frozen_stages: int,
-    base_channels: int,
-    default: Sequence[int],
-) -> None:
-    """Raise ValueError for arguments that a network of six levels cannot be built from.
+class SixLevelBackbone(PretrainedBackbone):
+    """A convolutional network of six levels, which gives some and may keep the first as they are.
 
-    `network` and `default`, levels that could be given, are for the messages.
+    A subclass has `widths`, the channels of its levels times `base_channels`, and `example`, levels
+    that could be given; it documents the arguments, and calls `train()` when it is built.
     """
-    levels = list(out_indices)
-    if not levels or levels != sorted(set(levels)) or not 0 <= levels[0] <= levels[-1] <= 5:
-        raise ValueError(
-            f"{network}: out_indices must be levels 0 to 5, ascending, e.g. {default}, but got "
-            f"{out_indices!r}."
-        )
-    if not -1 <= frozen_stages <= 6:
-        raise ValueError(f"{network}: frozen_stages must be -1 to 6, but got {frozen_stages!r}.")
-    if base_channels < 1:
-        raise ValueError(f"{network}: base_channels must be at least 1, but got {base_channels!r}.")
+
+    widths: ClassVar[tuple[int, ...]]
+    example: ClassVar[tuple[int, ...]]
+
+    def __init__(
+        self,
+        out_indices: Sequence[int],
+        frozen_stages: int,
+        base_channels: int,
+        init_cfg: dict | None,
+    ) -> None:
+        super().__init__(init_cfg)
+        name, levels = type(self).__name__, list(out_indices)
+        if not levels or levels != sorted(set(levels)) or not 0 <= levels[0] <= levels[-1] <= 5:
+            raise ValueError(
+                f"{name}: out_indices must be levels 0 to 5, ascending, e.g. {self.example}, but "
+                f"got {out_indices!r}."
+            )
+        if not -1 <= frozen_stages <= 6:
+            raise ValueError(f"{name}: frozen_stages must be -1 to 6, but got {frozen_stages!r}.")
+        if base_channels < 1:
+            raise ValueError(
+                f"{name}: base_channels must be at least 1, but got {base_channels!r}."
+            )
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        self.level_channels = tuple(base_channels * width for width in self.widths)
+
+    def frozen(self) -> list[nn.Module]:
+        """List the modules that do not learn."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch to training or evaluation; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self.frozen():
+            module.eval().requires_grad_(False)
+        return self
+
+    def draw_weights(self) -> None:
+        """Draw the weights as He et al. do."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                kaiming_init(module)
 
 
 def read_converted(

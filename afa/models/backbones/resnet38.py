@@ -19,27 +19,19 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.model import kaiming_init
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from afa.models.backbones.mxnet_params import is_mxnet_params, read_mxnet_params
-from afa.models.backbones.pretrained import (
-    PretrainedBackbone,
-    check_levels,
-    find_backbone,
-    fit_weights,
-)
+from afa.models.backbones.pretrained import SixLevelBackbone, find_backbone, fit_weights
 from afa.utils.checkpoint import load_state
 
 NUM_LEVELS = 6
 _NUM_BLOCKS = (3, 3, 6, 3, 1, 1)
-_WIDTHS = (2, 4, 8, 16, 32, 64)  # times base_channels
 _STRIDES = (2, 2, 2, 1, 1, 1)
 _DILATIONS = (1, 1, 1, 2, 4, 4)
 
@@ -162,7 +154,7 @@ class BottleneckBlock(PreActBlock):
 
 
 @MODELS.register_module()
-class ResNet38(PretrainedBackbone):
+class ResNet38(SixLevelBackbone):
     """Wide ResNet with 38 layers, whose maps are relu(batch norm(level)).
 
     | level    | 0   | 1   | 2   | 3    | 4    | 5    |
@@ -196,6 +188,9 @@ class ResNet38(PretrainedBackbone):
         [(1, 32, 8, 6), (1, 64, 8, 6), (1, 256, 8, 6)]
     """
 
+    widths = (2, 4, 8, 16, 32, 64)
+    example = (2, 3, 5)
+
     def __init__(
         self,
         out_indices: Sequence[int] = (2, 3, 5),
@@ -205,18 +200,13 @@ class ResNet38(PretrainedBackbone):
         base_channels: int = 64,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        check_levels("ResNet38", out_indices, frozen_stages, base_channels, (2, 3, 5))
+        super().__init__(out_indices, frozen_stages, base_channels, init_cfg)
         if len(dropout_ratios) != 2 or not all(0 <= ratio < 1 for ratio in dropout_ratios):
             raise ValueError(
                 "ResNet38: dropout_ratios must be two shares in [0, 1), but got "
                 f"{dropout_ratios!r}."
             )
-        self.out_indices = tuple(out_indices)
         self.frozen_bn = frozen_bn
-        self.frozen_stages = frozen_stages
-        self.level_channels = tuple(base_channels * width for width in _WIDTHS)
-
         self.conv1a = conv(3, base_channels, 3, 1, 1)
         self.levels: list[list[str]] = []
         for i in range(NUM_LEVELS):
@@ -225,7 +215,7 @@ class ResNet38(PretrainedBackbone):
                 self.add_module(name, self._make_block(i, j == 0, dropout_ratios))
             self.levels.append(names)
         self.bn7 = nn.BatchNorm2d(self.level_channels[-1])
-        self._freeze()
+        self.train()
 
     def _make_block(self, level: int, is_first: bool, dropout_ratios: Sequence[float]) -> nn.Module:
         """Make one block; the first of a level carries its stride."""
@@ -242,28 +232,19 @@ class ResNet38(PretrainedBackbone):
         stride = _STRIDES[level] if is_first else 1
         return BasicBlock(in_channels, mid_channels, channels, stride, (first, dilation))
 
-    def _freeze(self) -> None:
-        """Keep what does not learn as it is: the first stages, and the batch norms."""
+    def frozen(self) -> list[nn.Module]:
+        """List what does not learn: the first stages, and the batch norms."""
         frozen: list[nn.Module] = []
         if self.frozen_stages >= 0:
             names = [name for level in self.levels[: self.frozen_stages] for name in level]
             frozen += [self.conv1a] + [self.get_submodule(name) for name in names]
         if self.frozen_bn:
             frozen += [m for m in self.modules() if isinstance(m, _BatchNorm)]
-        for module in frozen:
-            module.eval().requires_grad_(False)
-
-    def train(self, mode: bool = True) -> Any:
-        """Switch to training or evaluation; what is frozen stays in evaluation mode."""
-        super().train(mode)
-        self._freeze()
-        return self
+        return frozen
 
     def draw_weights(self) -> None:
-        """Draw the weights as He et al. do."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                kaiming_init(module)
+        """Draw the weights as He et al. do; frozen batch norms then do not normalise."""
+        super().draw_weights()
         if self.frozen_bn:
             print_log(
                 "ResNet38 begins with drawn weights, and its frozen batch norms do not normalise: "

@@ -19,20 +19,13 @@ of each axis evenly spaced entries, without scaling.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
-from mmengine.model import kaiming_init
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from afa.models.backbones.pretrained import (
-    PretrainedBackbone,
-    check_levels,
-    find_backbone,
-    fit_weights,
-)
+from afa.models.backbones.pretrained import SixLevelBackbone, find_backbone, fit_weights
 
 NUM_LEVELS = 6
 # The 13 convolutions, level by level: conv1_1 to conv5_3.
@@ -40,7 +33,6 @@ CONVS = tuple(
     tuple(f"conv{i}_{j + 1}" for j in range(num_convs))
     for i, num_convs in enumerate((2, 2, 3, 3, 3), 1)
 )
-_WIDTHS = (1, 2, 4, 8, 8, 16)  # times base_channels
 _STRIDES = (2, 2, 2, 1, 1)  # of the poolings
 _DILATIONS = (1, 1, 1, 1, 2)
 _FC6_DILATION = 12
@@ -53,7 +45,7 @@ _FC_NAMES = ("fc6.weight", "fc6.bias", "fc7.weight", "fc7.bias")
 
 
 @MODELS.register_module()
-class VGG16LargeFOV(PretrainedBackbone):
+class VGG16LargeFOV(SixLevelBackbone):
     """VGG16 as DeepLab-LargeFOV uses it.
 
     | level    | 0     | 1     | 2     | 3     | 4     | 5    |
@@ -84,6 +76,9 @@ class VGG16LargeFOV(PretrainedBackbone):
         [(1, 16, 8, 6), (1, 32, 8, 6), (1, 64, 8, 6)]
     """
 
+    widths = (1, 2, 4, 8, 8, 16)
+    example = (2, 4, 5)
+
     def __init__(
         self,
         out_indices: Sequence[int] = (2, 4, 5),
@@ -92,17 +87,12 @@ class VGG16LargeFOV(PretrainedBackbone):
         base_channels: int = 64,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        check_levels("VGG16LargeFOV", out_indices, frozen_stages, base_channels, (2, 4, 5))
+        super().__init__(out_indices, frozen_stages, base_channels, init_cfg)
         if not 0 <= dropout_ratio < 1:
             raise ValueError(
                 "VGG16LargeFOV: dropout_ratio must be a share in [0, 1), but got "
                 f"{dropout_ratio!r}."
             )
-        self.out_indices = tuple(out_indices)
-        self.frozen_stages = frozen_stages
-        self.level_channels = tuple(base_channels * width for width in _WIDTHS)
-
         in_channels = 3
         for i, names in enumerate(CONVS):
             channels, dilation = self.level_channels[i], _DILATIONS[i]
@@ -114,26 +104,14 @@ class VGG16LargeFOV(PretrainedBackbone):
         self.fc6 = nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation)
         self.fc7 = nn.Conv2d(channels, channels, 1)
         self.dropout = nn.Dropout2d(dropout_ratio)
-        self._freeze()
+        self.train()
 
-    def _freeze(self) -> None:
+    def frozen(self) -> list[nn.Module]:
+        """List the first stages, which do not learn."""
         names = [name for level in CONVS[: max(self.frozen_stages, 0)] for name in level]
         if self.frozen_stages == NUM_LEVELS:
             names += ["fc6", "fc7", "dropout"]
-        for name in names:
-            self.get_submodule(name).eval().requires_grad_(False)
-
-    def train(self, mode: bool = True) -> Any:
-        """Switch to training or evaluation; what is frozen stays in evaluation mode."""
-        super().train(mode)
-        self._freeze()
-        return self
-
-    def draw_weights(self) -> None:
-        """Draw the weights as He et al. do."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                kaiming_init(module)
+        return [self.get_submodule(name) for name in names]
 
     def fit(self, state: object) -> dict[str, Tensor]:
         """Turn what a file holds into a state dict of this network.

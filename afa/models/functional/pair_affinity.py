@@ -175,19 +175,11 @@ def pair_label(
     """
     h, w = (int(side) for side in grid)
     tokens = F.interpolate(label_map[:, None].float(), size=(h, w), mode="nearest").long()[:, 0]
-    other = _second_tokens(tokens, offsets, ignore_index)  # (B, P, h, w)
+    other = tokens.new_full((len(tokens), len(offsets), h, w), ignore_index)  # the second tokens
+    for p, (dy, dx) in enumerate(offsets):
+        (y, y2), (x, x2) = overlap(h, dy), overlap(w, dx)
+        other[:, p, y, x] = tokens[:, y2, x2]
     first = tokens[:, None]
     kind = torch.where(first == 0, PAIR_BACKGROUND, PAIR_FOREGROUND)
     label = torch.where(first == other, kind, PAIR_NEGATIVE)
     return label.masked_fill((first == ignore_index) | (other == ignore_index), ignore_index)
-
-
-def _second_tokens(tokens: Tensor, offsets: Offsets, outside: int) -> Tensor:
-    """Read, at the place of the first token of each pair, the second: (B, h, w) to (B, P, h, w)."""
-    B, h, w = tokens.shape
-    if not offsets:
-        return tokens.new_empty((B, 0, h, w))
-    reach = max(max(abs(dy), abs(dx)) for dy, dx in offsets)
-    padded = F.pad(tokens, (reach,) * 4, value=outside)
-    starts = [(reach + dy, reach + dx) for dy, dx in offsets]
-    return torch.stack([padded[:, y : y + h, x : x + w] for y, x in starts], dim=1)

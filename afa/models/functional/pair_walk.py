@@ -14,7 +14,6 @@ above a few times sqrt(t) (Newman and Rivlin, 1976): 112 products for t = 256, u
 
 import math
 import warnings
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -109,16 +108,7 @@ def sparse_transition(weights: Tensor, offsets: Offsets) -> Tensor:
 
 
 def matrix_power_times(matrix: Tensor, maps: Tensor, num_steps: int) -> Tensor:
-    """Apply a full matrix ``num_steps`` times by squaring it.
-
-    Args:
-        matrix: (N, N).
-        maps: (N, M).
-        num_steps: exponent, 0 or more.
-
-    Returns:
-        (N, M).
-    """
+    """Apply a full matrix (N, N) ``num_steps`` times, 0 or more, to maps (N, M) by squaring it."""
     while num_steps > 0:
         if num_steps % 2:
             maps = matrix @ maps
@@ -153,15 +143,10 @@ def chebyshev_weights(num_steps: int, tolerance: float = POWER_TOLERANCE) -> tup
 
 
 def sparse_power_times(matrix: Tensor, maps: Tensor, num_steps: int) -> Tensor:
-    """Apply a transition matrix ``num_steps`` times by the Chebyshev sum of its power.
+    """Apply a transition matrix ``num_steps`` times, 0 or more, by the Chebyshev sum of its power.
 
-    Args:
-        matrix: (N, N) sparse, with eigenvalues in -1..1, as T has.
-        maps: (N, M) float64.
-        num_steps: exponent, 0 or more.
-
-    Returns:
-        (N, M).
+    ``matrix`` is (N, N) sparse with eigenvalues in -1..1, as T has; ``maps`` and the result are
+    (N, M) float64.
     """
     if num_steps == 0:
         return maps
@@ -205,7 +190,15 @@ def windowed_random_walk(
         ValueError: if the grids differ or an argument is outside its range.
     """
     B, M, h, w = maps.shape
-    _check_walk(maps.shape, affinity.shape, num_steps, method)
+    if (B, h, w) != (affinity.shape[0], *affinity.shape[2:]):
+        raise ValueError(
+            f"maps {tuple(maps.shape)} and affinity {tuple(affinity.shape)} must have the same "
+            "number of images and the same grid: resize the maps to the grid of the affinity first"
+        )
+    if num_steps < 0:
+        raise ValueError(f"num_steps must be 0 or more, got {num_steps}")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, got {method!r}")
     if method == "auto":
         method = "dense" if h * w <= DENSE_MAX_TOKENS else "sparse"
     walked = torch.empty((B, M, h, w), dtype=torch.float32, device=maps.device)
@@ -220,15 +213,3 @@ def windowed_random_walk(
                 flat = sparse_power_times(trans, flat, num_steps)
             walked[i] = flat.t().view(M, h, w)
     return walked
-
-
-def _check_walk(maps: Sequence[int], affinity: Sequence[int], num_steps: int, method: str) -> None:
-    if (maps[0], *maps[2:]) != (affinity[0], *affinity[2:]):
-        raise ValueError(
-            f"maps {tuple(maps)} and affinity {tuple(affinity)} must have the same number of "
-            "images and the same grid: resize the maps to the grid of the affinity first"
-        )
-    if num_steps < 0:
-        raise ValueError(f"num_steps must be 0 or more, got {num_steps}")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS}, got {method!r}")

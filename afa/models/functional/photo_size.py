@@ -14,10 +14,7 @@ MAX_ELEMENTS = 2**25  # 128 MiB of float32
 
 
 def resize_strips(
-    maps: Tensor,
-    size: Sequence[int],
-    align_corners: bool = False,
-    max_elements: int = MAX_ELEMENTS,
+    maps: Tensor, size: Sequence[int], align_corners: bool = False, max_elements: int = MAX_ELEMENTS
 ) -> Iterator[tuple[int, Tensor]]:
     """Resize maps bilinearly, one strip of rows after the other.
 
@@ -49,10 +46,7 @@ def resize_strips(
         above, below = above.to(maps.device), below.to(maps.device)
         strip = torch.lerp(maps[:, :, above], maps[:, :, below], share)
         # The rows are at their places: only the width is left to resize.
-        yield (
-            y0,
-            F.interpolate(strip, size=(len(y), W), mode="bilinear", align_corners=align_corners),
-        )
+        yield y0, F.interpolate(strip, (len(y), W), mode="bilinear", align_corners=align_corners)
 
 
 def cut_padding(maps: Tensor, size: Sequence[int], padding: Sequence[int] | None) -> Tensor:
@@ -75,10 +69,7 @@ def cut_padding(maps: Tensor, size: Sequence[int], padding: Sequence[int] | None
 
 
 def label_map(
-    logits: Tensor,
-    size: tuple[int, int],
-    align_corners: bool = False,
-    labels: Tensor | None = None,
+    logits: Tensor, size: tuple[int, int], align_corners: bool = False, labels: Tensor | None = None
 ) -> Tensor:
     """Resize logits and take the best class of every pixel, strip by strip.
 

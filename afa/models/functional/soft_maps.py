@@ -36,6 +36,7 @@ class Refinement:
         return self.refiner.refine(masks, self.weights)
 
 
+@dataclass(frozen=True, eq=False)
 class SoftMaps:
     """Make soft masks from what was computed once for a batch of images.
 
@@ -49,17 +50,10 @@ class SoftMaps:
         walk: the random walk along their affinity; None for a model without.
     """
 
-    def __init__(
-        self,
-        cams: Tensor,
-        class_idx: Tensor,
-        refine: Refinement | None = None,
-        walk: RandomWalk | None = None,
-    ) -> None:
-        self.cams = cams
-        self.class_idx = class_idx
-        self.refine = refine
-        self.walk = walk
+    cams: Tensor
+    class_idx: Tensor
+    refine: Refinement | None = None
+    walk: RandomWalk | None = None
 
     @torch.no_grad()
     def walked(self, bkg_scores: Sequence[float]) -> Tensor:

@@ -32,16 +32,6 @@ def cluster_sub_categories(
         ValueError: if the arrays do not belong together, a feature is not finite, or ``num_sub`` is
             below 1.
     """
-    _check(features, labels, num_sub)
-    sub = np.full(labels.shape, -1, dtype=np.int64)
-    for k in range(labels.shape[1]):
-        members = np.flatnonzero(labels[:, k] > 0)
-        if len(members):
-            sub[members, k] = _k_means(features[members], num_sub, seed, num_init)
-    return sub
-
-
-def _check(features: np.ndarray, labels: np.ndarray, num_sub: int) -> None:
     if features.ndim != 2 or labels.ndim != 2 or len(features) != len(labels):
         raise ValueError(
             "features must be (n, D) and labels (n, K) of the same n images, "
@@ -57,6 +47,12 @@ def _check(features: np.ndarray, labels: np.ndarray, num_sub: int) -> None:
         raise ValueError(
             f"num_sub, the sub-categories of a class, must be 1 or more, got {num_sub}"
         )
+    sub = np.full(labels.shape, -1, dtype=np.int64)
+    for k in range(labels.shape[1]):
+        members = np.flatnonzero(labels[:, k] > 0)
+        if len(members):
+            sub[members, k] = _k_means(features[members], num_sub, seed, num_init)
+    return sub
 
 
 def _k_means(features: np.ndarray, num_clusters: int, seed: int, num_init: int) -> np.ndarray:

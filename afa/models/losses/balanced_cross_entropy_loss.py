@@ -26,12 +26,7 @@ class BalancedCrossEntropyLoss(nn.Module):
     def __init__(self, loss_weight: float = 1.0, loss_name: str = "loss_ce") -> None:
         super().__init__()
         self.loss_weight = loss_weight
-        self._loss_name = loss_name
-
-    @property
-    def loss_name(self) -> str:
-        """Key of the loss in mmseg heads."""
-        return self._loss_name
+        self.loss_name = loss_name
 
     def forward(
         self,

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from afa.models.functional import scale_size
+from afa.models.functional import resize_maps, scale_size
 
 # Splatting and slicing by tents already blur. These taps (neighbour, centre, neighbour) are the
 # least squares fit of tent * taps * tent to exp(-d^2 / 2), d in cells, over all places inside a
@@ -44,12 +44,8 @@ class BilateralGrid:
 
     def __init__(self, image: Tensor, sigma_rgb: float, sigma_xy: float) -> None:
         H, W = image.shape[1:]
-        y, x = torch.meshgrid(
-            torch.arange(H, device=image.device),
-            torch.arange(W, device=image.device),
-            indexing="ij",
-        )
-        position = torch.stack([y, x]).flatten(1) / sigma_xy
+        axes = (torch.arange(side, device=image.device) for side in (H, W))
+        position = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1) / sigma_xy
         if image.device.type != "cpu":
             image = image.clamp(0, 255)  # so that all cells are known beforehand, see _sides
         coords = torch.cat([position, image.float().flatten(1) / sigma_rgb])  # (5, P)
@@ -182,10 +178,8 @@ class DenseEnergyLoss(nn.Module):
             Scalar.
         """
         size = scale_size(images.shape[2:], self.scale)
-        prob = F.interpolate(
-            seg_logits.float(), size=size, mode="bilinear", align_corners=False
-        ).softmax(dim=1)
-        images = F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
+        prob = resize_maps(seg_logits.float(), size).softmax(dim=1)
+        images = resize_maps(images.float(), size)
         known = (label != ignore_index) & inside
         maps = torch.stack([known, inside], dim=1).float()
         known, inside = F.interpolate(maps, size=size, mode="nearest").unbind(1)

@@ -97,6 +97,7 @@ class MultiScaleTTA(BaseTTAModel):
             (B, C, h, w): on the grid of the head at scale 1 where the model has ``head_logits``, as
             AFA does; at the size of the inputs for mmseg's models.
         """
+        combine = torch.maximum if self.merge == "max" else torch.add
         merged: Tensor | None = None
         grid: tuple[int, int] | None = None
         for scale in sorted(self.scales, key=lambda scale: scale != 1):  # scale 1 first
@@ -110,28 +111,19 @@ class MultiScaleTTA(BaseTTAModel):
             if self.flip:
                 plain, mirrored = logits.chunk(2)
                 logits = (plain + mirrored.flip(3)) / 2
-            if merged is None:
-                merged = logits
-            elif self.merge == "max":
-                merged = torch.maximum(merged, logits)
-            else:
-                merged = merged + logits
+            merged = logits if merged is None else combine(merged, logits)
         assert merged is not None, "there is at least one scale"
         return merged / len(self.scales) if self.merge == "mean" else merged
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits of images and, behind them, of their mirror images."""
         images = torch.cat([images, images.flip(3)]) if self.flip else images
-        return segment(self.module, images, [_meta(images) for _ in images])
+        meta = dict.fromkeys(("ori_shape", "img_shape", "pad_shape"), images.shape[2:])
+        return segment(self.module, images, [dict(meta) for _ in images])
 
     def merge_preds(self, data_samples_list: Any) -> Any:
         """Refuse: mmengine asks for this method, but test_step has merged already."""
         raise NotImplementedError("MultiScaleTTA merges in test_step.")
-
-
-def _meta(images: Tensor) -> dict:
-    shape = images.shape[2:]
-    return dict(ori_shape=shape, img_shape=shape, pad_shape=shape)
 
 
 def _resize(images: Tensor, scale: float) -> Tensor:
