@@ -38,7 +38,7 @@ SUMMARY, SHEET = "summary.json", "summary.png"
 _COLUMNS = {
     "CAM": ("pred_cam", "cam"),
     "PAR": ("pred_par", "par"),
-    "affinity-propagated": ("pred_propagated", "propagated"),
+    "propagated": ("pred_propagated", "propagated"),
     "prediction": ("pred_sem_seg", "seg"),
     "truth": ("gt_sem_seg", ""),
 }
