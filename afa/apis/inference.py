@@ -16,20 +16,17 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmengine.structures import PixelData
-from mmengine.utils import import_modules_from_strings
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
 from afa.engine.checkpoints.fit import check_checkpoint, dataset_meta
-from afa.engine.checkpoints.read import register_checkpoint_loaders
-from afa.engine.config import load_config
 from afa.engine.config.check import check_config
 from afa.engine.config.components import find_component, nearest
 from afa.engine.config.files import stage_datasets
+from afa.engine.config.load import import_components, load_config
 from afa.files.crf import crf_of_logits, crf_photo
 from afa.files.label_png import bit_palette
 from afa.files.photo import read_photo, write_picture
@@ -112,10 +109,7 @@ def _config(config: str | Path | Config, options: dict[str, Any]) -> Config:
         cfg.merge_from_dict(options)
     else:
         cfg = load_config(str(config), options=options)
-    if cfg.get("custom_imports"):
-        import_modules_from_strings(**cfg.custom_imports)
-    register_checkpoint_loaders()
-    init_default_scope(cfg.get("default_scope") or "mmseg")
+    import_components(cfg)
     cfg.load_from = None
     check_config(cfg, stages=())  # the files of the data set need not be there
     if not isinstance(cfg.get("model"), Mapping):
