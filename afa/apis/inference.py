@@ -72,10 +72,8 @@ def init_model(
     classes, palette = _config_classes(cfg)
     if checkpoint is not None:
         loaded = CheckpointLoader.load_checkpoint(str(checkpoint), "cpu", logger="silent")
-        check_checkpoint(model, loaded, str(checkpoint), classes)
-        state = loaded.get("state_dict", loaded)
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-        model.load_state_dict(state, strict=False)  # what matters has been checked
+        state = check_checkpoint(model, loaded, str(checkpoint), classes)
+        model.load_state_dict(state, strict=False)  # batch norm's counters may be missing
         meta = dataset_meta(loaded)
         classes, palette = meta.get("classes") or classes, meta.get("palette") or palette
     model.cfg = cfg
@@ -228,9 +226,8 @@ def label_field(result: SegDataSample) -> str:
     Raises:
         ValueError: if it has none.
     """
-    for name in LABEL_FIELDS:
-        if name in result:
-            return name
+    if found := [name for name in LABEL_FIELDS if name in result]:
+        return found[0]
     raise ValueError(
         f"The model gives no label map ({', '.join(LABEL_FIELDS)}): prediction needs one that "
         "segments, or that makes CAMs."
