@@ -16,20 +16,17 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmengine.structures import PixelData
-from mmengine.utils import import_modules_from_strings
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
 from afa.engine.checkpoints.fit import check_checkpoint, dataset_meta
-from afa.engine.checkpoints.read import register_checkpoint_loaders
-from afa.engine.config import load_config
 from afa.engine.config.check import check_config
 from afa.engine.config.components import find_component, nearest
 from afa.engine.config.files import stage_datasets
+from afa.engine.config.load import import_components, load_config
 from afa.files.crf import crf_of_logits, crf_photo
 from afa.files.label_png import bit_palette
 from afa.files.photo import read_photo, write_picture
@@ -75,10 +72,8 @@ def init_model(
     classes, palette = _config_classes(cfg)
     if checkpoint is not None:
         loaded = CheckpointLoader.load_checkpoint(str(checkpoint), "cpu", logger="silent")
-        check_checkpoint(model, loaded, str(checkpoint), classes)
-        state = loaded.get("state_dict", loaded)
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-        model.load_state_dict(state, strict=False)  # what matters has been checked
+        state = check_checkpoint(model, loaded, str(checkpoint), classes)
+        model.load_state_dict(state, strict=False)  # batch norm's counters may be missing
         meta = dataset_meta(loaded)
         classes, palette = meta.get("classes") or classes, meta.get("palette") or palette
     model.cfg = cfg
@@ -112,10 +107,7 @@ def _config(config: str | Path | Config, options: dict[str, Any]) -> Config:
         cfg.merge_from_dict(options)
     else:
         cfg = load_config(str(config), options=options)
-    if cfg.get("custom_imports"):
-        import_modules_from_strings(**cfg.custom_imports)
-    register_checkpoint_loaders()
-    init_default_scope(cfg.get("default_scope") or "mmseg")
+    import_components(cfg)
     cfg.load_from = None
     check_config(cfg, stages=())  # the files of the data set need not be there
     if not isinstance(cfg.get("model"), Mapping):
@@ -234,9 +226,8 @@ def label_field(result: SegDataSample) -> str:
     Raises:
         ValueError: if it has none.
     """
-    for name in LABEL_FIELDS:
-        if name in result:
-            return name
+    if found := [name for name in LABEL_FIELDS if name in result]:
+        return found[0]
     raise ValueError(
         f"The model gives no label map ({', '.join(LABEL_FIELDS)}): prediction needs one that "
         "segments, or that makes CAMs."

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from afa.datasets.transforms import LoadPhoto
+from afa.engine.hooks.reproducible_hook import pipelines_of
 from afa.files.crf import LABEL_THR, MAX_SIDE, check_crf, crf_of_logits, crf_photo
 from afa.models.functional.photo_size import label_map, possible_labels
 from afa.utils.ordered_pool import OrderedPool
@@ -171,13 +172,6 @@ class CRFTestLoop(TestLoop):
 
 def _photo_loader(dataset: Any) -> Callable[[dict], Any]:
     """Find the step with which a data set loads photos: what it turns, this must turn too."""
-    while not hasattr(dataset, "pipeline"):
-        inner = getattr(dataset, "dataset", None) or next(
-            iter(getattr(dataset, "datasets", [])), None
-        )
-        if inner is None:
-            return LoadPhoto()
-        dataset = inner
-    steps = getattr(dataset.pipeline, "transforms", [])
+    steps = next(iter(pipelines_of(dataset)), [])
     step = next((s for s in steps if isinstance(s, (LoadPhoto, LoadImageFromFile))), LoadPhoto())
     return step.whole() if isinstance(step, LoadPhoto) else step

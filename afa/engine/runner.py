@@ -9,17 +9,15 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
-from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
-from mmengine.utils import import_modules_from_strings
 
 from afa.engine.checkpoints.fit import check_checkpoint, check_start
-from afa.engine.checkpoints.read import register_checkpoint_loaders
 from afa.engine.checkpoints.resume import check_resumable, resume_from_newest
 from afa.engine.compile_parts import compile_parts
 from afa.engine.config.check import check_config, check_shape
 from afa.engine.config.components import nested_dicts
 from afa.engine.config.files import classes_of_stage
+from afa.engine.config.load import import_components
 from afa.engine.dist import init_dist, unwrapped
 from afa.engine.hooks import NonFiniteHook, PendingValidationHook, ReleaseWorkersHook
 from afa.engine.test_options import EvaluationOptions, apply_options
@@ -58,7 +56,7 @@ def build_runner(
         raise ValueError(f"stage must be one of {', '.join(_STAGES)}, got '{stage}'.")
     check_environment()
     cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(cfg)
-    _import_components(cfg)
+    import_components(cfg)
     check_shape(cfg, _STAGES[stage])
     _use_own_parts(cfg)
     if amp:
@@ -76,15 +74,6 @@ def build_runner(
         runner.logger.info(f"torch.compile: {', '.join(names)}; the first iterations take minutes.")
     runner.check_checkpoint(stage, resume)
     return runner
-
-
-def _import_components(cfg: Config) -> None:
-    """Register what the config names."""
-    if cfg.get("custom_imports"):
-        import_modules_from_strings(**cfg.custom_imports)
-    register_checkpoint_loaders()
-    cfg.setdefault("default_scope", "mmseg")
-    init_default_scope(cfg.default_scope or "mmseg")
 
 
 def _use_own_parts(cfg: Config) -> None:

@@ -78,11 +78,8 @@ def _set_random_states(states: dict[str, Any]) -> None:
 
 def loss_numbers(losses: Mapping[str, Any]) -> dict[str, float]:
     """Return each loss as mmengine sums it."""
-    values = {}
-    for name, value in losses.items():
-        parts = value if isinstance(value, (list, tuple)) else [value]
-        values[name] = float(sum(part.detach().mean() for part in parts))
-    return values
+    lists = {k: v if isinstance(v, (list, tuple)) else [v] for k, v in losses.items()}
+    return {name: float(sum(v.detach().mean() for v in values)) for name, values in lists.items()}
 
 
 def image_names(batch: Any) -> list[str]:
@@ -157,8 +154,7 @@ def replay_step(path: str | Path, config: Config | None = None) -> dict[str, Any
     cfg = config if config is not None else _config(dump["config"], str(path))
     init_default_scope("mmseg")
     model = MODELS.build(cfg.model)
-    check_checkpoint(model, dump, str(path))
-    model.load_state_dict(dump["state_dict"])
+    model.load_state_dict(check_checkpoint(model, dump, str(path)))
     if dump["phase"] is not None:
         model.set_phase(dump["phase"])
     model.train()

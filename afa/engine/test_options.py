@@ -1,7 +1,6 @@
 """What a test does beside running the network once: its options, their config, their report."""
 
 import copy
-import os
 import os.path as osp
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from afa.engine.crf_test_loop import CRFTestLoop
 from afa.files.whole_file import write_json
 from afa.models import MultiScaleTTA
 from afa.utils.environment import collect_versions
+from afa.utils.ordered_pool import default_workers
 
 REPORT = "test.json"
 VOC_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
@@ -30,7 +30,6 @@ _LOOP_KEYS = ("label_thr", "max_side")  # of test_cfg.crf; the others are consta
 _IOU_METRICS = ("WSSSIoUMetric", "IoUMetric")
 _KEPT_ARGS = ("classes", "ignore_index", "nan_to_num")  # of the metric that --crf repeats
 _TRUTH_STEPS = ("LoadAnnotations", "LoadOptionalMask")
-_MAX_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -108,16 +107,15 @@ def _test_datasets(cfg: Config) -> list[Any]:
 
 def _choose_split(cfg: Config, split: str) -> None:
     """Make the test read another list: that of another loader, or the file beside its own."""
-    datasets = _test_datasets(cfg)
-    if len(datasets) == 1 and "split" in datasets[0]:  # the labels file names the splits
-        datasets[0]["split"] = split
+    dataset, *others = _test_datasets(cfg) or [{}]
+    if not others and "split" in dataset:  # the labels file names the splits
+        dataset["split"] = split
         return
-    if len(datasets) != 1 or not datasets[0].get("ann_file"):
+    if others or not dataset.get("ann_file"):
         raise ValueError(
             "--split needs a test_dataloader with one data set and its ann_file: set "
             "test_dataloader.dataset with --cfg-options instead."
         )
-    dataset = datasets[0]
     for _, other in stage_datasets(cfg, ("test", "val", "train")):
         if _stem(other) == split:
             for key in ("data_root", "ann_file", "data_prefix", "image_labels"):
@@ -184,15 +182,16 @@ def _use_crf(cfg: Config, crf: dict[str, Any], options: EvaluationOptions) -> No
     loop = dict(cfg.get("test_cfg") or {})
     if loop.get("type", "TestLoop") != "TestLoop":
         raise ValueError(f"--crf replaces TestLoop, but test_cfg of the config is {loop['type']}.")
-    workers = _default_workers() if options.crf_workers is None else options.crf_workers
+    workers = default_workers() if options.crf_workers is None else options.crf_workers
     loop.update({key: crf.pop(key) for key in _LOOP_KEYS if key in crf})
     crf = {"type": "DenseCRF", **crf}
     cfg.test_cfg = ConfigDict({**loop, "type": "CRFTestLoop", "crf": crf, "num_workers": workers})
     _keep_logits(cfg.model, "head")
     if options.format_only:
         return
-    metrics = _metrics(cfg)
-    own = [m for m in metrics if m.get("type") in _IOU_METRICS and _measures_seg(m)]
+    metrics, seg = _metrics(cfg), "pred_sem_seg"
+    ious = [metric for metric in metrics if metric.get("type") in _IOU_METRICS]
+    own = [metric for metric in ious if metric.get("field", seg) == seg]
     if not own:
         raise ValueError(
             "--crf needs a metric of the segmentation in test_evaluator, such as "
@@ -203,22 +202,11 @@ def _use_crf(cfg: Config, crf: dict[str, Any], options: EvaluationOptions) -> No
     cfg.test_evaluator = [*metrics, ConfigDict(added)]
 
 
-def _default_workers() -> int:
-    """Give every core of this process's share but one to the CRF."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    share = (cores or 1) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-    return max(1, min(_MAX_WORKERS, share - 1))
-
-
 def _metrics(cfg: Config) -> list[Any]:
     evaluator = cfg.get("test_evaluator") or []
     if isinstance(evaluator, Mapping) and "metrics" in evaluator:
         evaluator = evaluator["metrics"]
     return list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
-
-
-def _measures_seg(metric: Mapping[str, Any]) -> bool:
-    return metric.get("field", "pred_sem_seg") == "pred_sem_seg"
 
 
 def _format_only(cfg: Config, options: EvaluationOptions) -> None:
@@ -332,9 +320,5 @@ def _tta_settings(runner: Runner) -> dict[str, Any]:
 def _crf_settings(runner: Runner) -> dict[str, Any]:
     loop = runner.test_loop
     assert isinstance(loop, CRFTestLoop), "--crf sets this loop"
-    return dict(
-        **asdict(loop.crf),
-        label_thr=loop.label_thr,
-        max_side=loop.max_side,
-        num_workers=loop.pool.num_workers,
-    )
+    own = dict(label_thr=loop.label_thr, max_side=loop.max_side)
+    return dict(**asdict(loop.crf), **own, num_workers=loop.pool.num_workers)

@@ -8,7 +8,6 @@ that grows with the set is kept in memory but the list of its images.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -34,12 +33,11 @@ from afa.labels.options import LabelOptions, StageOptions
 from afa.labels.split import Item, SplitData, prepare_item, prepared, split_name
 from afa.utils.environment import collect_versions, device_name
 from afa.utils.first_process import first_process
-from afa.utils.ordered_pool import OrderedPool
+from afa.utils.ordered_pool import OrderedPool, default_workers
 from afa.utils.progress import Progress, time_text
 from afa.visualization.plots import sweep_plot
 
 _TIMEOUT = 7 * 24 * 3600  # a process that has less to do waits for the slowest one
-_MAX_WORKERS = 8
 say = dist.master_only(partial(print, flush=True))
 
 
@@ -185,8 +183,7 @@ def _num_workers(run: LabelRun) -> int:
         return run.options.crf_workers
     if run.crf is None:
         return 0
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(_MAX_WORKERS, (os.cpu_count() or 2) // local - 1))
+    return default_workers()
 
 
 def _job(run: LabelRun, index: int, item: Item) -> LabelJob:

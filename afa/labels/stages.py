@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 from torch import nn
 
 from afa.apis.inference import init_model
+from afa.engine.config.load import import_components
 from afa.labels.folder import SETTINGS, MapFolder, config_digest, content_digests, settings_changed
 from afa.labels.makers import CAMBackgrounds, MapMasks, NetworkMasks, RandomWalkMasks, WalkedMasks
 from afa.labels.options import SEG, MapLabelOptions, PseudoLabelOptions, check_scores
@@ -125,9 +124,7 @@ def make_affinity_labels(cfg: Config, maps: str | Path, options: MapLabelOptions
         ValueError: if config, maps and options do not fit, or a photo cannot be read.
     """
     start = begin(options)
-    if cfg.get("custom_imports"):
-        import_modules_from_strings(**cfg.custom_imports)
-    init_default_scope(cfg.get("default_scope") or "mmseg")
+    import_components(cfg)
     data = SplitData(cfg, options.split, with_labels=False)
     maker = CAMBackgrounds(MapFolder(maps), options.alphas, len(data.classes))
     run = _plan_from_maps(cfg, options, data, maker, content_digests(data.pipeline))

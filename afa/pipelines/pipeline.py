@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,9 @@ class Pipeline:
         self.folders = {
             name: self.work_dir / f"{number:02d}_{name}" for number, name in enumerate(names, 1)
         }
-        prints: dict[str, str] = {}
+        self.fingerprints: dict[str, str] = {}
         for stage in self.stages:
-            prints[stage.name] = stage.fingerprint(prints)
-        self.fingerprints = prints
+            self.fingerprints[stage.name] = stage.fingerprint(self.fingerprints)
 
     def state(self, stage: Stage) -> str:
         """Tell whether a stage is ``'new'``, ``'stopped'``, ``'changed'`` or ``'finished'``."""
@@ -124,13 +123,11 @@ class Pipeline:
             folder.rename(aside)
             print(f"{title}: its settings have changed; the old results are in {aside}.")
         folder.mkdir(exist_ok=True)
-        resume = state == "stopped"
-        command = stage.command(folder, self.folders, resume)
-        old = read_record(folder)
-        record = Record(self.fingerprints[stage.name], stage.command(folder, self.folders))
-        if old is not None:
-            record.seconds, record.peak_memory_mib = old.seconds, old.peak_memory_mib
+        resume, command = state == "stopped", stage.command(folder, self.folders)
+        begun = Record(self.fingerprints[stage.name], command)
+        record = replace(read_record(folder) or begun, command=command, state="running", figures={})
         record.write(folder)
+        command = stage.command(folder, self.folders, resume)
         print(f"{title}: {'goes on' if resume else 'begins'}\n  {' '.join(command)}", flush=True)
         self._execute(command, record, folder, lock)
         print(f"{title}: finished after {record.seconds:.0f} s.", flush=True)
@@ -183,8 +180,7 @@ class Pipeline:
     def _finished(self) -> dict[str, Record]:
         """Give the records of the stages that are finished and unchanged."""
         names = [stage.name for stage in self.stages if self.state(stage) == "finished"]
-        records = {name: read_record(self.folders[name]) for name in names}
-        return {name: record for name, record in records.items() if record is not None}
+        return {name: record for name in names if (record := read_record(self.folders[name]))}
 
     def _write_summary(self) -> None:
         """Write what is known of all finished stages."""

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_end
 from typing import Any
 
+_MAX_WORKERS = 8
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -21,6 +22,13 @@ class WorkerDiedError(RuntimeError):
     """A worker process that ended without a result."""
 
     exit_status = 1
+
+
+def default_workers() -> int:
+    """Give every core of this process's share but one to workers, up to eight."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = (cores or 1) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return max(1, min(_MAX_WORKERS, share - 1))
 
 
 class OrderedPool:

@@ -4,6 +4,7 @@ import difflib
 import inspect
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from numbers import Real
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -109,19 +110,29 @@ def wrong_arguments(component: Any, values: Mapping[str, Any]) -> Iterator[tuple
                 yield name, wanted
 
 
+def called_functions(component: Any) -> list[Any]:
+    """List what takes the arguments of a component: behind ``**kwargs`` its parents' constructors.
+
+    Args:
+        component: A class or function.
+    """
+    if not inspect.isclass(component):
+        return [component]
+    found = [vars(cls)["__init__"] for cls in component.__mro__[:-1] if "__init__" in vars(cls)]
+    last = next((i for i, function in enumerate(found) if not passes_on(function)), len(found))
+    return found[: last + 1]
+
+
+def passes_on(function: Any) -> bool:
+    """Tell whether a function has ``**kwargs``, so that it may take any argument."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(param.kind is inspect.Parameter.VAR_KEYWORD for param in parameters)
+
+
 def _hints(component: Any) -> dict[str, Any]:
-    """Collect the annotated types of the arguments, those of parents behind ``**kwargs`` too."""
-    functions = [component]
-    if inspect.isclass(component):
-        functions = [vars(cls)["__init__"] for cls in component.__mro__ if "__init__" in vars(cls)]
+    """Collect the annotated types of the arguments."""
     hints: dict[str, Any] = {}
-    for function in functions:
-        try:
-            found = get_type_hints(function)
-        except (NameError, TypeError, AttributeError):  # names that only a type checker imports
-            found = {}
-        hints = {**found, **hints}
-        parameters = inspect.signature(function).parameters.values()
-        if not any(param.kind is inspect.Parameter.VAR_KEYWORD for param in parameters):
-            break
+    for function in called_functions(component):
+        with suppress(NameError, TypeError, AttributeError):  # that only a type checker imports
+            hints = {**get_type_hints(function), **hints}
     return hints

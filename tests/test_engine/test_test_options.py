@@ -5,7 +5,6 @@ import pytest
 from mmengine.config import ConfigDict
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
-from afa.engine import test_options
 from afa.engine.runner import build_runner
 from afa.engine.test_options import VOC_FOLDER, EvaluationOptions, apply_options, write_report
 from afa.files.label_png import read_label_png
@@ -156,16 +155,6 @@ def test_other_loops_and_no_metric_are_refused(root, tmp_path):
     for metrics in ([dict(type="MultiLabelMetric")], None):
         with pytest.raises(ValueError, match="--crf needs a metric of the segmentation"):
             _applied(root, tmp_path, dict(test_evaluator=metrics), crf=True)
-
-
-def test_cores_are_shared_by_the_processes_of_a_machine(monkeypatch):
-    monkeypatch.setattr(test_options.os, "sched_getaffinity", lambda _: set(range(12)))
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert test_options._default_workers() == 8
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert test_options._default_workers() == 5
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "12")
-    assert test_options._default_workers() == 1
 
 
 # ---- another list -------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from afa.utils.ordered_pool import OrderedPool, WorkerDiedError
+from afa.utils.ordered_pool import OrderedPool, WorkerDiedError, default_workers
 
 
 def _square(number, delay=0.0):
@@ -108,6 +108,16 @@ def test_wrong_number_of_workers(number):
 def test_wrong_bound():
     with pytest.raises(ValueError, match="max_pending must be 1 or more, got 0"):
         OrderedPool(_square, 1, max_pending=0)
+
+
+def test_cores_are_shared_by_the_processes_of_a_machine(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)))
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert default_workers() == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert default_workers() == 5
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "12")
+    assert default_workers() == 1
 
 
 def _ended(pid):

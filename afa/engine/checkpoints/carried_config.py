@@ -56,8 +56,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        items = [_plain(item) for item in value]
-        return tuple(items) if isinstance(value, tuple) else items
+        return (tuple if isinstance(value, tuple) else list)(map(_plain, value))
     if isinstance(value, type) and value in _registered().get(value.__name__, ()):
         return value.__name__
     if value is None or type(value) in (bool, int, float, str):
@@ -134,8 +133,8 @@ def _fault(key: str, value: Any, names: Mapping[str, Any]) -> str | None:
 
 def _import_parts(imports: Any, origin: str) -> None:
     """Import the modules that a config names, if they are ours or mmseg's."""
-    names = imports.get("imports") if isinstance(imports, dict) else imports
-    names = [names] if isinstance(names, str) else names or []
+    names = (imports.get("imports") if isinstance(imports, dict) else imports) or []
+    names = [names] if isinstance(names, str) else names
     for name in names:
         if not isinstance(name, str) or name.split(".")[0] not in _PACKAGES:
             raise UnsafeConfigError(

@@ -46,7 +46,7 @@ def _is_color(color: Any) -> bool:
 
 def check_checkpoint(
     model: nn.Module, checkpoint: Any, path: str, classes: Sequence[str] | None = None
-) -> None:
+) -> dict[str, Any]:
     """Check that a checkpoint has the weights of a model, no more and no fewer.
 
     Args:
@@ -54,6 +54,9 @@ def check_checkpoint(
         checkpoint: What was loaded from the file.
         path: The file, for the message.
         classes: The classes of the data set, compared with those the checkpoint was trained on.
+
+    Returns:
+        Its weights by name, without the prefix of several processes.
 
     Raises:
         CheckpointError: If it does not fit; the text says where.
@@ -86,18 +89,14 @@ def check_checkpoint(
             f"Checkpoint '{path}' does not fit the model: {'; '.join(parts)}. Use the config it "
             "was trained with, or convert it first (tools/model_converters)."
         )
+    return state
 
 
 def check_start(model: nn.Module, checkpoint: Any, path: str) -> None:
     """Check that a training can begin with the weights of a checkpoint: some must be the model's.
 
     Others may be missing or too many, as where a model learns a new task; but weights of which
-    none fits would be passed over silently.
-
-    Args:
-        model: The model, not wrapped.
-        checkpoint: What was loaded from the file.
-        path: The file, for the message.
+    none fits would be passed over silently. The arguments are those of :func:`check_checkpoint`.
 
     Raises:
         CheckpointError: If none fits.

@@ -50,7 +50,6 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
         FileNotFoundError: If there is no such file.
         ValueError: If it holds anything else than data.
     """
-    del map_location
     checkpoint = load_state(os.path.expanduser(filename))
     if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
         checkpoint["meta"].pop("config", None)
@@ -118,8 +117,7 @@ def register_file_handlers() -> None:
 class _PlainYaml(YamlHandler):
     """Read YAML as texts, numbers, lists and mappings."""
 
-    def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
-        del kwargs  # a loader of the caller's choice
+    def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:  # without the caller's loader
         try:
             return yaml.safe_load(file)
         except yaml.YAMLError as error:

@@ -18,7 +18,7 @@ from typing import Any
 from mmengine.runner import Runner
 
 from afa.engine.config.components import LOADERS, check_components, nearest, nested_dicts
-from afa.engine.config.files import check_classes, check_files, stage_datasets
+from afa.engine.config.files import STAGES, check_classes, check_files, stage_datasets
 from afa.engine.config.load import HELPER_KEYS, find_pipelines
 
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
@@ -30,7 +30,6 @@ _KNOWN_ENTRIES = {
     "randomness": {"seed", "deterministic", "diff_rank_seed"},
 }
 _PIPELINE_LOADERS = {"train": ("train",), "val": ("val", "test"), "test": ("val", "test")}
-_STAGES = ("train", "val", "test")
 
 # What mmengine wants all of, or none of.
 _TOGETHER = {
@@ -86,7 +85,7 @@ def check_shape(cfg: Mapping[str, Any], stages: Sequence[str] = ()) -> None:
         _refuse([*_check_top_level(cfg), *problems])
 
 
-def check_config(cfg: Mapping[str, Any], stages: Sequence[str] = _STAGES) -> None:
+def check_config(cfg: Mapping[str, Any], stages: Sequence[str] = STAGES) -> None:
     """Check a config: keys, arguments, overrides, classes and files.
 
     Args:
@@ -309,7 +308,7 @@ def _check_pipelines(cfg: Mapping[str, Any]) -> Iterator[str]:
         if not key.endswith("_pipeline") or key == "tta_pipeline":
             continue
         stage = key.removesuffix("_pipeline")
-        stages = _PIPELINE_LOADERS.get(stage, _STAGES)
+        stages = _PIPELINE_LOADERS.get(stage, STAGES)
         loaders = [name for s in stages if isinstance(cfg.get(name := f"{s}_dataloader"), Mapping)]
         if not loaders or cfg[key] in find_pipelines([cfg[name] for name in loaders]):
             continue
@@ -327,7 +326,7 @@ def _check_data_root(cfg: Mapping[str, Any]) -> Iterator[str]:
     root = cfg.get("data_root")
     if not isinstance(root, str):
         return
-    used = {d["data_root"] for _, d in stage_datasets(cfg, _STAGES) if "data_root" in d}
+    used = {d["data_root"] for _, d in stage_datasets(cfg, STAGES) if "data_root" in d}
     if used and all(not osp.normpath(str(path)).startswith(osp.normpath(root)) for path in used):
         yield (
             f"data_root is '{root}', but the loaders use {', '.join(map(repr, sorted(used)))}: a "

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
-from afa.utils.settings import wrong_arguments
+from afa.utils.settings import called_functions, passes_on, wrong_arguments
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -98,20 +98,13 @@ def argument_names(component: Any) -> tuple[set[str], bool]:
         The names, and whether the signature is open (`**kwargs` down to the last parent), so
         that others may be right as well.
     """
-    functions = (
-        [vars(cls)["__init__"] for cls in component.__mro__[:-1] if "__init__" in vars(cls)]
-        if inspect.isclass(component)
-        else [component]
-    )
+    functions = called_functions(component)
+    skipped = 1 if inspect.isclass(component) else 0  # self
     names: set[str] = set()
     for function in functions:
-        parameters = list(inspect.signature(function).parameters.values())
-        if inspect.isclass(component):
-            parameters = parameters[1:]
+        parameters = list(inspect.signature(function).parameters.values())[skipped:]
         names |= {param.name for param in parameters if param.kind in _NAMED}
-        if not any(param.kind is inspect.Parameter.VAR_KEYWORD for param in parameters):
-            return names, False
-    return names, bool(functions)
+    return names, bool(functions) and passes_on(functions[-1])
 
 
 def find_component(kind: Any, registry: Registry) -> Any:

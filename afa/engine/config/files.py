@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS
 
 from afa.engine.config.components import find_component, nested_dicts
 
-_STAGES = ("train", "val", "test")
+STAGES = ("train", "val", "test")
 _HOW_DATA = "put the data there, or set data_root (see docs/data.md)"
 # Where a model has its heads, also one that is wrapped for testing (module).
 _HEADS = re.compile(r"model(\.(\w*head|module)|\[\d+\])*")
@@ -160,7 +160,7 @@ def check_classes(cfg: Mapping[str, Any], stages: Sequence[str]) -> Iterator[str
             "set, which are not there: set data_root to their folder, or use the config that a run "
             "left in its work dir."
         )
-    for path, dataset in stage_datasets(cfg, _STAGES):
+    for path, dataset in stage_datasets(cfg, STAGES):
         try:
             classes = dataset_classes(dataset, path.partition("_dataloader")[0] in stages)
         except ValueError as error:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.utils import import_modules_from_strings
 
+from afa.engine.checkpoints.read import register_checkpoint_loaders
 from afa.engine.config.components import nested_dicts
 from afa.engine.config.files import fill_num_classes
 
@@ -83,6 +86,15 @@ def load_config(
     elif cfg.get("work_dir") is None:
         cfg.work_dir = osp.join("work_dirs", osp.splitext(osp.basename(path))[0])
     return cfg
+
+
+def import_components(cfg: Config) -> None:
+    """Register what a config names; checkpoints are read by our loaders whatever it imports."""
+    if cfg.get("custom_imports"):
+        import_modules_from_strings(**cfg.custom_imports)
+    register_checkpoint_loaders()
+    cfg.default_scope = cfg.get("default_scope") or "mmseg"
+    init_default_scope(cfg.default_scope)
 
 
 def merge_options(cfg: Config, options: dict[str, Any]) -> None:

@@ -67,25 +67,16 @@ class AFACheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add what makes the file usable alone; all of it plain data."""
-        meta = checkpoint["meta"]
-        meta["versions"] = _collect_versions()
-        meta["plain_config"] = plain_config(runner.cfg)
-        meta["batch"] = batch_of(runner)
+        parts = dict(versions=_collect_versions(), plain_config=plain_config(runner.cfg))
+        checkpoint["meta"].update(parts, batch=batch_of(runner))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         outdated = self._list_kept(runner, step) if self.max_keep_ckpts > 0 else []
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self._path(name)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
-        self._write(
-            runner,
-            name,
-            meta,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            by_epoch=self.by_epoch,
-            **self.args,
-        )
+        kept = ("save_optimizer", "save_param_scheduler", "by_epoch")
+        self._write(runner, name, meta, **{key: getattr(self, key) for key in kept}, **self.args)
         if is_main_process():
             write_text(Path(runner.work_dir) / "last_checkpoint", str(self.last_ckpt))
             for old in outdated:

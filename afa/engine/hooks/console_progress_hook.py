@@ -45,11 +45,7 @@ class ConsoleProgressHook(Hook):
         ValueError: if the interval is not positive.
     """
 
-    def __init__(
-        self,
-        interval: int = 25,
-        say: Callable[[str], None] = _say,
-    ) -> None:
+    def __init__(self, interval: int = 25, say: Callable[[str], None] = _say) -> None:
         if interval < 1:
             raise ValueError(f"ConsoleProgressHook needs interval >= 1, got {interval}")
         self.interval = interval
@@ -61,27 +57,39 @@ class ConsoleProgressHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Weigh the iterations and start the clock."""
-        phases = [hook for hook in runner.hooks if isinstance(hook, PhaseHook)]
         costs = getattr(unwrapped(runner.model), "phases", {})
-        self._work = [
-            costs.get(phases[0].phase(index), 1.0) if phases else 1.0
-            for index in range(runner.max_iters)
-        ]
+        self._work = [1.0] * runner.max_iters
+        for hook in runner.hooks:
+            if isinstance(hook, PhaseHook):
+                self._work = [costs.get(hook.phase(i), 1.0) for i in range(runner.max_iters)]
         self._begin, self._paused, self._start_iter = time.perf_counter(), 0.0, runner.iter
 
-    def after_train_iter(
+    def _after_iter(
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        data_batch: Any = None,
+        outputs: Any = None,
+        mode: str = "train",
     ) -> None:
-        """Print a line if it is time."""
-        del batch_idx, data_batch
-        self._note_memory()
-        done = runner.iter + 1
-        if done % self.interval and done != runner.max_iters:
+        """Keep the peak memory, and print a line if it is time."""
+        # Here, since mmengine's log sets the peak of the GPU back to 0 at every line.
+        on_gpu = torch.cuda.is_available()
+        now = torch.cuda.max_memory_allocated() // 2**20 if on_gpu else peak_memory_mb()
+        self.peak_memory_mib = max(self.peak_memory_mib, int(now))
+        if mode == "train":
+            done, total = runner.iter + 1, runner.max_iters
+        else:
+            done, total = batch_idx + 1, len(getattr(runner, f"{mode}_dataloader"))
+        if done % self.interval and done != total:
             return
+        if mode == "train":
+            self._say_training(runner, done, outputs)
+        else:
+            left = (time.perf_counter() - self._eval_begin) / done * (total - done)
+            self.say(f"{mode} {done}/{total}, {time_text(left)} left")
+
+    def _say_training(self, runner: Runner, done: int, outputs: dict | None) -> None:
         spent = time.perf_counter() - self._begin - self._paused
         left = spent / sum(self._work[self._start_iter : done]) * sum(self._work[done:])
         phase = getattr(unwrapped(runner.model), "phase", None)
@@ -94,40 +102,17 @@ class ConsoleProgressHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         """Start the clock of the validation; its time does not count as training."""
-        del runner
         self._eval_begin = time.perf_counter()
 
     before_test = before_val
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
-        """Print a line if it is time."""
-        del args, kwargs
-        self._after_eval_iter("val", batch_idx + 1, len(runner.val_dataloader))
-
-    def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
-        """Print a line if it is time."""
-        del args, kwargs
-        self._after_eval_iter("test", batch_idx + 1, len(runner.test_dataloader))
-
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Print the figures."""
         self._paused += time.perf_counter() - self._eval_begin
-        metrics = metrics or {}
-        found = [f"{text} {metrics[key]:.1f}" for key, text in FIGURES.items() if key in metrics]
+        given = metrics or {}
+        found = [f"{text} {given[key]:.1f}" for key, text in FIGURES.items() if key in given]
         if found:
             self.say(f"val at iteration {runner.iter}: " + ", ".join(found))
-
-    def _after_eval_iter(self, mode: str, done: int, total: int) -> None:
-        self._note_memory()
-        if done % self.interval == 0 or done == total:
-            left = (time.perf_counter() - self._eval_begin) / done * (total - done)
-            self.say(f"{mode} {done}/{total}, {time_text(left)} left")
-
-    def _note_memory(self) -> None:
-        """Keep the peak; mmengine's log sets the one of the GPU back to 0 at every line."""
-        on_gpu = torch.cuda.is_available()
-        now = torch.cuda.max_memory_allocated() // 2**20 if on_gpu else peak_memory_mb()
-        self.peak_memory_mib = max(self.peak_memory_mib, int(now))
 
 
 def peak_memory_mb() -> int:

@@ -91,10 +91,9 @@ class NonFiniteHook(Hook):
         def checked_step(**kwargs: Any) -> None:
             if self._all_finite(torch.stack([self._total, *_gradient_norms(wrapper)])):
                 step(**kwargs)
-            elif torch.isfinite(self._total):
-                self._leave_out(runner, _bad_gradients(model))
-            else:
-                self._leave_out(runner, _bad_losses(self._losses))
+                return
+            is_loss = not torch.isfinite(self._total)
+            self._leave_out(runner, _bad_losses(self._losses) if is_loss else _bad_gradients(model))
 
         self._replace(model, "parse_losses", parse_losses)
         self._replace(wrapper, "update_params", update_params)
@@ -103,16 +102,13 @@ class NonFiniteHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Take the watch away."""
-        del runner
         while self._replaced:
             owner, name = self._replaced.pop()
             delattr(owner, name)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Keep what a dump needs: the batch and the states of the random generators."""
-        del runner, batch_idx
-        self._batch = data_batch
-        self._random = random_states()
+        self._batch, self._random = data_batch, random_states()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse to put spoilt weights in the place of good ones.
@@ -191,9 +187,6 @@ def _gradient_norms(wrapper: OptimWrapper) -> Sequence[torch.Tensor]:
 
 
 def _bad_gradients(model: nn.Module) -> str:
-    bad = [
-        name
-        for name, value in model.named_parameters()
-        if value.grad is not None and not torch.isfinite(value.grad).all()
-    ]
+    grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    bad = [name for name, grad in grads.items() if not torch.isfinite(grad).all()]
     return f"the gradients of {some_names(bad)} hold NaN or Inf"

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+
+from afa.engine.dist import unwrapped
 
 
 @HOOKS.register_module()
@@ -48,7 +49,7 @@ class PhaseHook(Hook):
         Raises:
             ValueError: if the model has no such phase, or its phases have another order.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         known = tuple(getattr(model, "phases", ()))
         unknown = [name for name in self.phases if name not in known]
         if unknown:
@@ -68,9 +69,7 @@ class PhaseHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
         """Set the phase and say so in the log when it changes."""
-        del batch_idx, data_batch
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        phase = self.phase(runner.iter)
+        model, phase = unwrapped(runner.model), self.phase(runner.iter)
         if phase != model.phase or runner.iter == 0:
             runner.logger.info(f"iteration {runner.iter}: phase {phase!r}")
             model.set_phase(phase)

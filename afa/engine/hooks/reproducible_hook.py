@@ -85,22 +85,12 @@ class ReproducibleHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Put the seeding in front of the pipeline, before workers copy it."""
-        for dataset in self._leaves(runner.train_dataloader.dataset):
-            transforms = dataset.pipeline.transforms
+        for transforms in pipelines_of(runner.train_dataloader.dataset):
             if not any(isinstance(t, _SeedTransform) for t in transforms):
                 transforms.insert(0, _SeedTransform())
 
-    def _leaves(self, dataset: Any) -> list[Any]:
-        """Return the data sets with a pipeline inside wrappers (repeat, concatenation)."""
-        if hasattr(getattr(dataset, "pipeline", None), "transforms"):
-            return [dataset]
-        if hasattr(dataset, "datasets"):
-            return [leaf for inner in dataset.datasets for leaf in self._leaves(inner)]
-        return self._leaves(dataset.dataset) if hasattr(dataset, "dataset") else []
-
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the iteration."""
-        del batch_idx, data_batch
         self._seed(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -109,6 +99,14 @@ class ReproducibleHook(Hook):
 
     def _seed(self, runner: Runner, *purpose: int) -> None:
         _set_seeds(_mixed_seed(runner.seed or 0, runner.iter, runner.rank, *purpose))
+
+
+def pipelines_of(dataset: Any) -> list[list[Any]]:
+    """List the steps of every pipeline of a data set, those inside wrappers too."""
+    if hasattr(getattr(dataset, "pipeline", None), "transforms"):
+        return [dataset.pipeline.transforms]
+    inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
+    return [steps for one in inner if one is not None for steps in pipelines_of(one)]
 
 
 class _SeedTransform(BaseTransform):

@@ -105,7 +105,6 @@ class WSSSVisualizationHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Draw the pictures if it is time."""
-        del batch_idx, data_batch, outputs
         if runner.rank != 0 or not self.every_n_train_iters(runner, self.interval):
             return
         model = unwrapped(runner.model)
