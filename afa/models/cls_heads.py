@@ -6,6 +6,8 @@ SC-CAM (Chang et al., CVPR 2020) adds a classifier of sub-categories. B images, 
 classes, h w tokens.
 """
 
+from typing import Any
+
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
@@ -126,11 +128,9 @@ class SubCategoryHead(CAMHead):
         in_channels: channels of the feature map.
         num_classes: number of classes including background.
         num_sub: sub-categories of each class, K_sub; 10 in the paper.
-        pooling: see :class:`CAMHead`.
         loss_weight: lambda, factor of the loss beside that of the classes; 5 in the paper.
-        bias: give the classifier a bias.
-        dropout_ratio: see :class:`CAMHead`.
-        init_cfg: mmengine initialisation.
+        pooling: see :class:`CAMHead`.
+        **kwargs: further arguments of :class:`CAMHead`.
 
     Raises:
         ValueError: if an argument is outside its range.
@@ -143,23 +143,16 @@ class SubCategoryHead(CAMHead):
         num_sub: int = 10,
         pooling: str = "avg",
         loss_weight: float = 5.0,
-        bias: bool = False,
-        dropout_ratio: float = 0.0,
-        init_cfg: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         if num_classes < 2 or num_sub < 1:
             raise ValueError(
                 "SubCategoryHead: num_classes counts the background too and must be at least 2, "
                 f"num_sub at least 1, got {num_classes} and {num_sub}"
             )
+        num_outputs = (num_classes - 1) * num_sub
         super().__init__(
-            in_channels,
-            (num_classes - 1) * num_sub + 1,
-            pooling=pooling,
-            loss_weight=loss_weight,
-            bias=bias,
-            dropout_ratio=dropout_ratio,
-            init_cfg=init_cfg,
+            in_channels, num_outputs + 1, pooling=pooling, loss_weight=loss_weight, **kwargs
         )
         self.num_sub = num_sub
 
