@@ -59,10 +59,7 @@ class CRFTestLoop(TestLoop):
     The model's results must carry ``seg_logits``: mmseg's do, AFA's and MultiScaleTTA's on request.
 
     Args:
-        runner: mmengine's runner.
-        dataloader: the test data loader or its config.
-        evaluator: the test evaluator or its config.
-        fp16: as in mmengine.
+        runner, dataloader, evaluator, fp16: as in mmengine's TestLoop.
         crf: arguments of :class:`DenseCRF`; None for its defaults.
         num_workers: worker processes; 0 computes in this process.
         label_thr: probability that a label must reach somewhere to enter the CRF.

@@ -171,7 +171,6 @@ def replay_step(path: str | Path, config: Config | None = None) -> dict[str, Any
 
 
 def _config(data: dict[str, Any], origin: str) -> Config:
-    cfg = Config(checked_config(data, origin))
     is_bf16 = (data.get("optim_wrapper") or {}).get("type") == "BF16OptimWrapper"
-    cfg.optim_wrapper = dict(type="BF16OptimWrapper" if is_bf16 else "OptimWrapper")
-    return cfg
+    wrapper = dict(type="BF16OptimWrapper" if is_bf16 else "OptimWrapper")
+    return Config(dict(checked_config(data, origin), optim_wrapper=wrapper))

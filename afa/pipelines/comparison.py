@@ -122,12 +122,8 @@ def _plain(run: RunSummary) -> dict[str, Any]:
 
 def per_class(run: RunSummary) -> dict[str, float]:
     """Give the IoU of each class of the segmentation at a single scale."""
-    start = "seg/IoU."
-    return {
-        name.removeprefix(start): value
-        for name, value in run.single.items()
-        if name.startswith(start)
-    }
+    start, figures = "seg/IoU.", run.single.items()
+    return {name.removeprefix(start): v for name, v in figures if name.startswith(start)}
 
 
 def _page(runs: Sequence[RunSummary], plots: Sequence[str], pictures: dict[str, Rows]) -> str:
@@ -182,13 +178,15 @@ def draw_pictures(
     cfg = _config(networks[0][1])
     networks_of = [(name, _network(folder)) for name, folder in networks]
     labels_of = [(run.name, _labels(run.label_dir)) for run in runs if run.label_dir is not None]
-    sections: dict[str, Rows] = {}
-    if labels_of:
-        rows = _rows(cfg, "train", labels_of, Path(out), num_images)
-        sections["Labels of training images"] = rows
-    rows = _rows(cfg, "test", networks_of, Path(out), num_images)
-    sections["Segmentation of validation images"] = rows
-    return sections
+    drawn = {
+        "Labels of training images": ("train", labels_of),
+        "Segmentation of validation images": ("test", networks_of),
+    }
+    return {
+        title: _rows(cfg, split, labels, Path(out), num_images)
+        for title, (split, labels) in drawn.items()
+        if labels
+    }
 
 
 def _config(network: Path) -> Config:

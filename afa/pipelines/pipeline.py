@@ -227,15 +227,13 @@ def load_pipeline(
         raise ValueError(
             f"'{path}' is no pipeline: stages must be a list of dict(name='...', tool='...', ...)."
         )
-    options = dict(options or {})
-    made = []
+    names, made = [entry["name"] for entry in stages], []
     for entry in stages:
-        entry = dict(entry)
-        own = dict(entry.pop("options", {}))
+        own = dict(entry.get("options", {}))
         if entry.get("config") is not None:
-            own.update(_options_of(entry["name"], [s["name"] for s in stages], options))
+            own.update(_options_of(entry["name"], names, options or {}))
         try:
-            made.append(Stage(**entry, options=own))
+            made.append(Stage(**{**entry, "options": own}))
         except TypeError as error:
             raise ValueError(f"'{path}', stage {entry.get('name')}: {error}.") from error
     return Pipeline(made, work_dir or cfg.work_dir, cfg.method, num_processes)

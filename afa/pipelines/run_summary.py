@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,10 @@ def _curve(folder: Path) -> tuple[float, list[tuple[float, float]]]:
                 values[scalars["step"]] = scalars["seg/mIoU"]
             elif "time" in scalars and "step" in scalars:
                 times[scalars["step"]] = scalars["time"]
-    seconds, before, at = 0.0, 0, {}
-    for step in sorted(times):
-        seconds += times[step] * (step - before)
-        at[step], before = seconds, step
-    return seconds, [
-        (max((at[logged] for logged in at if logged <= step), default=0.0), value)
+    at = {0: 0.0}  # seconds since the begin at each step
+    for before, step in itertools.pairwise([0, *sorted(times)]):
+        at[step] = at[before] + times[step] * (step - before)
+    return max(at.values()), [
+        (max(seconds for logged, seconds in at.items() if logged <= step), value)
         for step, value in sorted(values.items())
     ]

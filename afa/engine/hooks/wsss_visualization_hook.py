@@ -120,9 +120,8 @@ class WSSSVisualizationHook(Hook):
         rows, shown = [], []
         has_truth = all(look.truth is not None for look in looks)
         for look in looks:
-            maps = list(look.labels.values())
-            if has_truth and look.truth is not None:
-                maps.append(look.truth)
+            truth = [look.truth] if has_truth and look.truth is not None else []
+            maps = [*look.labels.values(), *truth]
             shown += maps
             overlays = [overlay_label(look.image, label, palette) for label in maps]
             rows.append([look.image, heatmap(look.image, look.cam), *overlays])
