@@ -107,7 +107,7 @@ FAULTS = [
         "GPU memory, labels",
         "pseudo_labels",
         "lower the scale of the test pipeline or take --device cpu",
-        patch=raising("afa.models.CAMClassifier.compute_cams", GPU),
+        patch=raising("afa.models.CAMClassifier.cams_and_walk", GPU),
     ),
     Fault(
         "memory, training",

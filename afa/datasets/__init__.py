@@ -14,7 +14,6 @@ from afa.datasets.transforms import (
     RandomCropPad,
     RandomScale,
     ResizeToFit,
-    read_photo,
 )
 from afa.datasets.voc import VOC12Dataset
 from afa.datasets.wsss_dataset import WSSSDataset

@@ -1,6 +1,5 @@
 """Write down a training step, with all that it depends on, and compute it again."""
 
-import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from afa.engine.checkpoints.carried_config import checked_config, plain_config
 from afa.engine.checkpoints.fit import check_checkpoint
 from afa.engine.dist import unwrapped
 from afa.utils.checkpoint import load_state, save_state
+from afa.utils.evaluating import set_random_states
 
 _ELEMENT = "data element"
 _KEYS = ("iteration", "process", "losses", "batch", "random", "state_dict", "phase", "config")
@@ -52,28 +52,6 @@ def write_step_dump(
     )
     save_state(dump, path)
     return path
-
-
-def random_states() -> dict[str, Any]:
-    """Return the states of the random generators as plain data and tensors."""
-    kind, keys, *rest = np.random.get_state()
-    states: dict[str, Any] = dict(
-        python=random.getstate(),
-        numpy=(kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
-        torch=torch.get_rng_state(),
-    )
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
-
-
-def _set_random_states(states: dict[str, Any]) -> None:
-    random.setstate(states["python"])
-    kind, keys, *rest = states["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(states["torch"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
 
 
 def loss_numbers(losses: Mapping[str, Any]) -> dict[str, float]:
@@ -163,7 +141,7 @@ def replay_step(path: str | Path, config: Config | None = None) -> dict[str, Any
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     batch = _unpack(dump["batch"])
     with kind(optimizer=optimizer).optim_context(model):
-        _set_random_states(dump["random"])
+        set_random_states(dump["random"])
         data = model.data_preprocessor(batch, True)
         losses = model._run_forward(data, mode="loss")
     known = {key: dump[key] for key in ("iteration", "process", "losses")}

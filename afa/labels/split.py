@@ -81,10 +81,6 @@ class SplitData:
         """Whether the images have image labels."""
         return "gt_label" in self.dataset.get_data_info(0)
 
-    def packed(self, index: int) -> dict[str, Any]:
-        """Send a photo through the test pipeline: ``inputs`` and ``data_samples``."""
-        return self.dataset[index]
-
     def photo(self, index: int) -> np.ndarray:
         """Load a photo at its own size, as the pipeline does: (H, W, 3) uint8 BGR."""
         load = self.dataset.pipeline.transforms[0]
@@ -235,7 +231,7 @@ def prepare_item(data: SplitData, max_side: int | None, with_mask: bool, index: 
         with_mask: whether its mask goes along, where there is one.
         index: of the image.
     """
-    packed = data.packed(index)
+    packed = data.dataset[index]
     height, width = packed["data_samples"].metainfo["ori_shape"][:2]
     photo = None
     if max_side is not None:

@@ -82,7 +82,7 @@ def _compute(model: nn.Module, data: SplitData, folder: FeatureFolder, missing: 
     progress = SharedProgress(total)
     share = missing[dist.get_rank() :: dist.get_world_size()]
     indices = [part * per_part + i for part in share for i in range(len(folder.parts[part]))]
-    items = prepared(data.packed, indices, data.num_workers)
+    items = prepared(data.dataset.__getitem__, indices, data.num_workers)
     for part in share:
         rows = []
         for _, packed in islice(items, len(folder.parts[part])):

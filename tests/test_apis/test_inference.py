@@ -158,7 +158,7 @@ def test_cams_of_the_predicted_and_of_given_classes(model):
     packed = inference._pack(model, photo, None)
     inputs = model.data_preprocessor(pseudo_collate([packed]), False)["inputs"]
     class_idx = present_classes(torch.tensor([[1, 1, 0]]))
-    torch.testing.assert_close(given.cams, model.compute_cams(inputs, class_idx)[0][0])
+    torch.testing.assert_close(given.cams, model.cams_and_walk(inputs, class_idx)[0][0])
     assert given.cams.min() >= 0 and given.cams.max() <= 1
     none = inference_model(model, photo, cam=True, classes=[])
     assert none.cams.shape[0] == 0 and none.metainfo["cam_classes"] == []

@@ -11,12 +11,12 @@ from afa.engine.step_dump import (
     _pack,
     _unpack,
     image_names,
-    random_states,
     replay_step,
     write_step_dump,
 )
 from afa.models.segmentors import AFA
 from afa.utils.checkpoint import load_state
+from afa.utils.evaluating import random_states
 
 
 class _Runner:

@@ -67,7 +67,7 @@ def test_labels_are_those_of_the_evaluation_in_training(toy, tmp_path, kind, fie
     data = SplitData(model.cfg, "val")
     for i, img_id in enumerate(IDS):
         with torch.no_grad():
-            (sample,) = model.test_step(pseudo_collate([data.packed(i)]))
+            (sample,) = model.test_step(pseudo_collate([data.dataset[i]]))
         label = _label(tmp_path, img_id)
         assert label.shape == data.photo(i).shape[:2]
         assert np.array_equal(label, sample.get(field).data[0].numpy())

@@ -26,7 +26,7 @@ def test_train_is_seen_as_a_test_sees_it(cfg, root):
     assert data.ids == [f"train_{i:05d}" for i in range(3)] and len(data) == 3
     assert data.classes == list(CLASSES) and len(data.palette) == len(CLASSES)
     photo = np.array(Image.open(root / "JPEGImages/train_00001.jpg"))
-    packed = data.packed(1)
+    packed = data.dataset[1]
     assert max(packed["inputs"].shape) == 56  # resized, not cropped
     assert packed["data_samples"].metainfo["ori_shape"] == photo.shape[:2]
     assert "gt_sem_seg" not in packed["data_samples"]

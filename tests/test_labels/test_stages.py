@@ -172,7 +172,7 @@ def test_a_photo_without_a_class_is_background(toy, tmp_path):
 
 def _plain_scores(model, data, i, cams, alpha):
     """Cell means, T^t as a full matrix, and back to the photo: (1 + M, H, W)."""
-    packed = model.data_preprocessor(pseudo_collate([data.packed(i)]), False)
+    packed = model.data_preprocessor(pseudo_collate([data.dataset[i]]), False)
     with torch.no_grad():
         affinity = model.affinity(packed["inputs"])
     maps = torch.from_numpy(cams.maps)

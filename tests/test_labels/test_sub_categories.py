@@ -36,7 +36,7 @@ def test_sub_categories_are_those_of_the_pooled_features(toy, tmp_path):
     data = SplitData(model.cfg, "val")
     features = []
     for i in range(4):
-        inputs = model.data_preprocessor(pseudo_collate([data.packed(i)]), False)["inputs"]
+        inputs = model.data_preprocessor(pseudo_collate([data.dataset[i]]), False)["inputs"]
         with torch.no_grad():
             features.append(model.backbone(inputs)[2][0].mean(dim=(1, 2)).numpy())  # 'avg'
     labels = np.stack([data.image_label(i) for i in range(4)])

@@ -7,7 +7,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from toy_afa import afa_cfg, make_samples
 
-from afa.engine.step_dump import random_states, write_step_dump
+from afa.engine.step_dump import write_step_dump
+from afa.utils.evaluating import random_states
 
 
 @pytest.fixture

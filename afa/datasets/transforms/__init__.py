@@ -3,4 +3,3 @@
 from afa.datasets.transforms.formatting import PackWSSSInputs
 from afa.datasets.transforms.geometry import RandomCropPad, RandomScale, ResizeToFit
 from afa.datasets.transforms.loading import LoadOptionalMask, LoadPhoto
-from afa.files.photo import read_photo

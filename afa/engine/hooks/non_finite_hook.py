@@ -15,7 +15,8 @@ from torch import nn
 
 from afa.engine.checkpoints.fit import some_names
 from afa.engine.dist import unwrapped
-from afa.engine.step_dump import image_names, loss_numbers, random_states, write_step_dump
+from afa.engine.step_dump import image_names, loss_numbers, write_step_dump
+from afa.utils.evaluating import random_states
 
 _KEY = "num_skipped_steps"
 

@@ -50,7 +50,7 @@ class CAMClassifier(WSSSSegmentor):
 
         loss:     backbone -> cls_head -> loss_cls
         predict:  backbone -> cls_head -> pred_label; with test_cfg.pseudo_labels also pred_cam:
-                  compute_cams -> soft masks, and pred_par: -> refiner
+                  cams_and_walk -> soft masks, and pred_par: -> refiner
 
     ``mode='tensor'`` gives a dict: ``cls_logits`` (B, K) and ``cam`` (B, K, h, w), the raw class
     maps before ReLU. There is no segmentation, and so no ``pred_sem_seg``.
@@ -126,8 +126,10 @@ class CAMClassifier(WSSSSegmentor):
             return self.cls_head.image_features(self.extract_feat(inputs)).float()
 
     @torch.no_grad()
-    def compute_cams(self, inputs: Tensor, class_idx: Tensor) -> Tensor:
-        """Compute CAMs over all scales and mirror images.
+    def cams_and_walk(
+        self, inputs: Tensor, class_idx: Tensor, with_walk: bool = False
+    ) -> tuple[Tensor, None]:
+        """Compute CAMs over all scales and mirror images; there is no random walk.
 
         In evaluation mode, whatever the mode of the model: without dropout and drop path, and
         without a trace in the statistics of batch norms.
@@ -135,29 +137,18 @@ class CAMClassifier(WSSSSegmentor):
         Args:
             inputs: (B, 3, H, W) network inputs.
             class_idx: (B, M) present classes, see :func:`present_classes`.
+            with_walk: never, see :class:`WSSSSegmentor`.
 
         Returns:
-            (B, M, H, W) float32 in 0..1.
+            (B, M, H, W) float32 in 0..1, and None.
         """
 
         def class_maps(images: Tensor, scale: float) -> Tensor:
             return self.cls_head.class_maps(self.extract_feat(images))
 
         with evaluating(self):
-            return multi_scale_cams(
-                class_maps,
-                inputs,
-                class_idx,
-                self.cam_scales,
-                self.cam_mirror,
-                self.cam_subtract_min,
-            )
-
-    def cams_and_walk(
-        self, inputs: Tensor, class_idx: Tensor, with_walk: bool
-    ) -> tuple[Tensor, None]:
-        """Give the CAMs; there is no random walk."""
-        return self.compute_cams(inputs, class_idx), None
+            how = (self.cam_scales, self.cam_mirror, self.cam_subtract_min)
+            return multi_scale_cams(class_maps, inputs, class_idx, *how), None
 
     # ---- modes ----------------------------------------------------------------------------------
 

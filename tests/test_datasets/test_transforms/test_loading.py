@@ -6,8 +6,9 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from afa.datasets import LoadOptionalMask
-from afa.datasets.transforms import LoadPhoto, ResizeToFit, read_photo
+from afa.datasets.transforms import LoadPhoto, ResizeToFit
 from afa.files.label_png import write_label_png
+from afa.files.photo import read_photo
 
 
 @pytest.fixture

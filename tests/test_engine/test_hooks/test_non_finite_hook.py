@@ -7,8 +7,8 @@ from toy_run import ToyModel
 
 from afa.engine.hooks.non_finite_hook import NonFiniteError, NonFiniteHook
 from afa.engine.runner import build_runner
-from afa.engine.step_dump import random_states
 from afa.utils.checkpoint import load_state
+from afa.utils.evaluating import random_states
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def cams_by_loop(model, images, present, scales):
 def test_cams_on_any_backbone_are_the_formula(backbone):
     model = make(backbone).eval()
     images = make_inputs(height=32, width=48)
-    cams = model.compute_cams(images, present_classes(torch.tensor(LABELS)))
+    cams = model.cams_and_walk(images, present_classes(torch.tensor(LABELS)))[0]
     assert cams.shape == (2, 2, 32, 48)
     expected = cams_by_loop(model, images, [[0, 2], [1]], (1.0, 0.5, 1.5, 2.0))
     found = [cams[0, 0], cams[0, 1], cams[1, 0]]
@@ -106,7 +106,7 @@ def test_options_give_the_cams_of_afa():
     model.backbone.load_state_dict(afa.backbone.state_dict())
     model.cls_head.load_state_dict(afa.cls_head.state_dict())
     inputs, class_idx = make_inputs(), present_classes(torch.tensor(LABELS))
-    cams = model.eval().compute_cams(inputs, class_idx)
+    cams = model.eval().cams_and_walk(inputs, class_idx)[0]
     assert torch.equal(cams, afa.cams_and_walk(inputs, class_idx)[0])
 
 
@@ -132,11 +132,11 @@ def test_cams_leave_no_trace_in_training(backbone):
         assert batch_norms(model)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     flags = [m.training for m in model.modules()]
-    cams = model.compute_cams(inputs, class_idx)
+    cams = model.cams_and_walk(inputs, class_idx)[0]
     assert flags == [m.training for m in model.modules()] and all(flags)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert not cams.requires_grad
-    assert torch.equal(cams, model.eval().compute_cams(inputs, class_idx))
+    assert torch.equal(cams, model.eval().cams_and_walk(inputs, class_idx)[0])
 
 
 @torch.no_grad()
@@ -159,7 +159,7 @@ def test_labels_from_cams_at_the_size_of_the_photo_without_padding():
     samples = make_samples(LABELS, ori_shape=(40, 50), img_padding_size=(0, 8, 0, 0))
     out = model(inputs, samples, mode="predict")
     class_idx = present_classes(torch.tensor(LABELS))
-    masks = soft_masks(model.compute_cams(inputs, class_idx), class_idx, 0.5)
+    masks = soft_masks(model.cams_and_walk(inputs, class_idx)[0], class_idx, 0.5)
     expected = label_of_masks(masks[..., :40], class_idx, (40, 50))
     found = torch.cat([sample.pred_cam.data for sample in out])
     assert torch.equal(found, expected) and len(found.unique()) > 2
@@ -176,7 +176,7 @@ def test_soft_maps_and_their_kinds():
     class_idx = present_classes(torch.tensor(LABELS))
     assert model.map_kinds == ("cam",)
     masks = model.map_maker(inputs, class_idx, ("cam",))("cam", [0.2, 0.6])
-    cams = model.compute_cams(inputs, class_idx)
+    cams = model.cams_and_walk(inputs, class_idx)[0]
     for t, score in enumerate((0.2, 0.6)):
         torch.testing.assert_close(masks[:, t], soft_masks(cams, class_idx, score))
     assert torch.equal(model.map_maker(inputs, class_idx).cams, cams)
@@ -197,7 +197,7 @@ def test_level_is_chosen():
 
 def test_no_class_and_no_image_labels():
     model = make()
-    cams = model.compute_cams(make_inputs(), torch.zeros(2, 0, dtype=torch.long))
+    cams = model.cams_and_walk(make_inputs(), torch.zeros(2, 0, dtype=torch.long))[0]
     assert cams.shape == (2, 0, 32, 32)
     samples = make_samples(LABELS)
     del samples[1].gt_label
@@ -341,9 +341,9 @@ def test_scores_and_cams_are_those_of_the_classes():
         for one, other in zip(found, wanted, strict=True):
             assert torch.equal(one.pred_label, other.pred_label) and one.pred_label.shape == (3,)
         class_idx = torch.tensor([[0, 2], [1, -1]])
-        cams = model.compute_cams(inputs, class_idx)
+        cams = model.cams_and_walk(inputs, class_idx)[0]
         assert cams.shape == (2, 2, 16, 12)
-        assert torch.equal(cams, parent.compute_cams(inputs, class_idx))
+        assert torch.equal(cams, parent.cams_and_walk(inputs, class_idx)[0])
         outputs, others = model(inputs, mode="tensor"), parent(inputs, mode="tensor")
         assert outputs["sub_logits"].shape == (2, 6)
         for key, value in others.items():
