@@ -203,13 +203,7 @@ def _pack(model: nn.Module, image: np.ndarray, path: str | None) -> dict[str, An
 
 
 def photo_pipeline(cfg: Config) -> list[Any]:
-    """Give the steps of the test pipeline that do not load files.
-
-    Args:
-        cfg: the config.
-
-    Returns:
-        The steps after the loading of photo and masks.
+    """Give the steps of the test pipeline after the loading of photo and masks.
 
     Raises:
         ValueError: if the config has no test pipeline.

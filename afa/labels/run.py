@@ -117,14 +117,7 @@ def mean_classes(cfg: Config) -> tuple[str, ...] | None:
 
 
 def carry_out(run: LabelRun, start: float) -> dict[str, Any]:
-    """Make, measure and report.
-
-    Args:
-        run: the run, the same in all processes.
-        start: when the stage began, by :func:`begin`.
-
-    Returns:
-        the content of summary.json.
+    """Make, measure and report a run that began at ``start``; give the content of summary.json.
 
     Raises:
         ValueError: if a photo cannot be read, or the folder holds something else.
@@ -223,9 +216,6 @@ def _array(tensor: Tensor) -> np.ndarray:
 def measure(run: LabelRun) -> tuple[Tensor, Tensor] | None:
     """Count the pixels of all label maps that have a mask, this process its share of them.
 
-    Args:
-        run: the run, its labels made.
-
     Returns:
         counts (C, C + 1) of the label maps and (T, C, C + 1) of the sweep, summed over the set and
         the processes; None where no figures are wanted.
@@ -271,16 +261,13 @@ def report(
     measured: tuple[Tensor, Tensor] | None,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Print and write what came of a run: summary.json, and the plot of the sweep.
+    """Print and write what came of a run: summary.json, which is returned, and the sweep's plot.
 
     Args:
         run: the run.
         num_made: images that it made.
         measured: what :func:`measure` gave.
         seconds: times by name; ``making`` is that of the images made.
-
-    Returns:
-        the content of summary.json.
     """
     run.folder.tidy()
     options = run.options

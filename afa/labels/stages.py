@@ -112,16 +112,7 @@ def _classes(maker: NetworkMasks, data: SplitData) -> str:
 def make_affinity_labels(cfg: Config, maps: str | Path, options: MapLabelOptions) -> dict[str, Any]:
     """Write the affinity labels of a split: sure foreground, sure background, and 255 between.
 
-    Args:
-        cfg: a config with the data set.
-        maps: folder of the CAMs.
-        options: what to make; two exponents.
-
-    Returns:
-        the content of summary.json.
-
-    Raises:
-        ValueError: if config, maps and options do not fit, or a photo cannot be read.
+    Config, folder of the CAMs and options (two exponents) as in :func:`make_random_walk_labels`.
     """
     start = begin(options)
     import_components(cfg)

@@ -163,12 +163,6 @@ def _move_data(cfg: Config, root: Any) -> None:
 def read_config_file(path: str | Path) -> Config:
     """Run a Python config file and the files that it inherits from.
 
-    Args:
-        path: The config file.
-
-    Returns:
-        The config.
-
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a Python file, or fails; the text says where.

@@ -71,14 +71,7 @@ def convert_psa_official(state_dict: object) -> tuple[str, dict[str, Tensor]]:
 
 
 def convert_file(source: str | os.PathLike, target: str | os.PathLike) -> tuple[str, int]:
-    """Convert a checkpoint file.
-
-    Args:
-        source: Checkpoint of the authors' program.
-        target: File to write; it appears whole or not at all.
-
-    Returns:
-        Type of our model, and the number of weights written.
+    """Convert a checkpoint file; return the type of our model and the number of weights written.
 
     Raises:
         FileNotFoundError: If `source` does not exist.

@@ -51,14 +51,10 @@ class AFATrainCfg:
                 f"train_cfg.bkg_thr_low ({self.bkg_thr_low}) must not be above bkg_thr_high "
                 f"({self.bkg_thr_high}): exchange them"
             )
-        if self.propagation not in PROPAGATIONS:
-            raise ValueError(
-                f"train_cfg.propagation must be one of {PROPAGATIONS}, got {self.propagation!r}"
-            )
-        if self.aff_label not in AFF_LABELS:
-            raise ValueError(
-                f"train_cfg.aff_label must be one of {AFF_LABELS}, got {self.aff_label!r}"
-            )
+        for name, known in (("propagation", PROPAGATIONS), ("aff_label", AFF_LABELS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"train_cfg.{name} must be one of {known}, got {value!r}")
         if self.radius < 0:
             raise ValueError(f"train_cfg.radius must be 0 or more tokens, got {self.radius}")
         if min(self.refine_scale, self.propagation_scale, self.power, self.num_steps) <= 0:
