@@ -43,6 +43,7 @@ _COLUMNS = {
     "truth": ("gt_sem_seg", ""),
 }
 
+_PLAIN = (type(None), str, int, float, list, tuple, dict)  # what JSON has
 _RUN_FOLDER = re.compile(r"\d{8}_\d{6}")
 _RUN_FILE = re.compile(r"((best_.+|iter_\d+)\.pth|last_checkpoint|.+_shapes-.+\.py|summary\..+)")
 
@@ -203,7 +204,7 @@ def run_demo(
         device=device_name(),
         checkpoint=Path(checkpoint).name,
         config=str(config.relative_to(ROOT)),
-        options={key: v if _is_plain(v) else str(v) for key, v in overrides.items()},
+        options={k: v if isinstance(v, _PLAIN) else str(v) for k, v in overrides.items()},
         command=command,
         git=versions.pop("git", None),
         versions=versions,
@@ -251,10 +252,6 @@ def draw_sheet(runner: Runner, metrics: Mapping[str, float], num_images: int = 1
 def _title(title: str, metrics: Mapping[str, float]) -> str:
     value = metrics.get(f"{_COLUMNS[title][1]}/mIoU")
     return f"{title}\n" if value is None else f"{title}\nmIoU {value:.1f}"
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, int, float, list, tuple, dict))
 
 
 def _python() -> str:

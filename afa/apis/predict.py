@@ -51,7 +51,6 @@ class PredictOptions:
     opacity: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check every value."""
         if not 0 <= self.opacity <= 1:
             raise ValueError(f"The opacity must be between 0 and 1, got {self.opacity}.")
         if self.classes is not None and not self.cam:

@@ -57,7 +57,6 @@ class CRFSettings:
     AFFINITY_NET: ClassVar[CRFSettings]
 
     def __post_init__(self) -> None:
-        """Check every value."""
         number = self.num_iters
         if int(number) != number or number < 0:
             raise ValueError(f"DenseCRF needs a whole num_iters >= 0, got {number}: use e.g. 10")

@@ -62,7 +62,6 @@ class LabelOptions(StageOptions):
     sweep: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        """Check every option."""
         if self.crf_workers is not None and self.crf_workers < 0:
             raise ValueError(f"--crf-workers must be 0 or more, got {self.crf_workers}.")
         if self.crf:
@@ -102,7 +101,6 @@ class PseudoLabelOptions(LabelOptions):
     restrict: bool = False
 
     def __post_init__(self) -> None:
-        """Check every option."""
         if self.kind not in ALL_KINDS:
             now = " ('affinity' is called 'propagated' now)" if self.kind == "affinity" else ""
             raise ValueError(
@@ -175,7 +173,6 @@ class MapLabelOptions(LabelOptions):
     crf_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check every option."""
         for alpha in (*self.alphas, *self.sweep_scores):
             if not 0 < alpha < float("inf"):
                 raise ValueError(

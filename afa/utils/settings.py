@@ -93,11 +93,7 @@ def wrong_arguments(component: Any, values: Mapping[str, Any]) -> Iterator[tuple
     """Name the arguments of a component that are surely of the wrong type.
 
     Others' annotations are not always true: of their components only texts in the place of
-    numbers are named.
-
-    Args:
-        component: A class or function.
-        values: Its arguments; unknown ones are not judged.
+    numbers are named. Unknown arguments are not judged.
 
     Yields:
         Argument, and what it ought to be.

@@ -41,7 +41,6 @@ class AFATrainCfg:
     aff_label: str = "pseudo"
 
     def __post_init__(self) -> None:
-        """Check every value."""
         if not self.cam_scales or min(self.cam_scales) <= 0:
             raise ValueError(f"train_cfg.cam_scales must be factors above 0, got {self.cam_scales}")
         check_share("train_cfg.bkg_thr_high", self.bkg_thr_high)
@@ -83,7 +82,6 @@ class AFATestCfg(CAMTestCfg):
     crf: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        """Check every value."""
         super().__post_init__()
         if self.seg_logits not in SEG_LOGITS:
             raise ValueError(

@@ -130,10 +130,8 @@ class AffinityNet(BaseSegmentor):
             sample.set_data(dict(pred_affinity=one))
         return data_samples
 
-    def encode_decode(self, inputs: Tensor, batch_data_samples: Any) -> Tensor:
-        """Give the affinity; there are no segmentation logits."""
+    def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
+        """Give the affinity (B, P, h, w); there are no segmentation logits."""
         return self.affinity(inputs)
 
-    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
-        """Give the affinity (B, P, h, w) (``mode='tensor'``)."""
-        return self.affinity(inputs)
+    _forward = encode_decode  # mode='tensor'

@@ -87,7 +87,6 @@ class CAMTestCfg:
     cls_thr: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check every value."""
         check_share("test_cfg.bkg_thr", self.bkg_thr)
         check_share("test_cfg.cls_thr", self.cls_thr)
 

@@ -36,7 +36,6 @@ class CAMClassifierTestCfg(CAMTestCfg):
     refine_scale: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check every value."""
         super().__post_init__()
         if self.refine_scale <= 0:
             raise ValueError(f"test_cfg.refine_scale must be above 0, got {self.refine_scale}")
