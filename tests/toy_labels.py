@@ -1,7 +1,6 @@
 """A small AFA with drawn weights, on a small Shapes set, as config and checkpoint on disk."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.config import Config
 from toy_afa import afa_cfg, make_afa
+from toy_processes import be_process
 
 from afa.datasets.shapes import write_shapes
 from afa.datasets.shapes_generator import CLASSES, PALETTE
@@ -100,15 +100,7 @@ def same_figures(one, other):
 
 def label_process(rank, port, toy, out):
     """Be one of two processes that make labels, go on with them, and refuse other settings."""
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        CUDA_VISIBLE_DEVICES="",
-    )
-    torch.set_num_threads(1)
+    be_process(rank, port)
     wanted = dict(kind="par", save_maps=True, sweep=(0.3, 0.5, 0.1), launcher="pytorch")
     made = [make_toy_labels(toy, out, **wanted) for _ in range(2)]
     assert same_figures(made[0]["figures"], made[1]["figures"]) and made[1]["num_made"] == 0

@@ -1,4 +1,4 @@
-"""Evaluate a model in the middle of its training and leave everything as it was; random states."""
+"""Evaluate a model in the middle of its training and leave it, and random states, as they were."""
 
 import random
 from collections.abc import Iterator

@@ -1,11 +1,10 @@
-import os
-
 import pytest
 import torch
 import torch.distributed as torch_dist
 import torch.multiprocessing as mp
 from mmseg.registry import MODEL_WRAPPERS
 from torch import nn
+from toy_processes import be_process
 
 from afa.engine.dist import AFADistributedDataParallel, init_dist
 
@@ -26,15 +25,7 @@ def _data():
 
 
 def _gradient_of_one_process(rank, port, folder):
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=port,
-        CUDA_VISIBLE_DEVICES="",
-    )
-    torch.set_num_threads(1)
+    be_process(rank, port)
     init_dist("pytorch", timeout=60)
     init_dist("pytorch")  # a second start changes nothing
     assert torch_dist.get_backend() == "gloo"

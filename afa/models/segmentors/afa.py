@@ -72,7 +72,7 @@ class AFA(WSSSSegmentor):
             is asked of it, or a setting is unknown or outside its range.
     """
 
-    phases = {"cls": 1.0, "pseudo": 3.5, "propagated": 4.3}  # measured on VOC's recipe
+    phases = {"cls": 1.0, "pseudo": 3.5, "propagated": 4.3}  # measured on Shapes, on CPU
     keeps_logits = True
 
     def __init__(
@@ -346,14 +346,15 @@ class AFA(WSSSSegmentor):
     def training_view(self, inputs: Tensor, data_sample: SegDataSample) -> TrainingView:
         """Show CAMs, labels, attention and affinity of one image (1, 3, H, W)."""
         H, W = inputs.shape[2:]
-        scores = self.cls_head(self.extract_feat(inputs)[-1]).sigmoid()[0]
+        cls_logits, seg_logits = self.outputs(inputs)
+        scores = cls_logits.sigmoid()[0]
         label = data_sample.get("gt_label", (scores > self.test_cfg.cls_thr).float())
         box = data_sample.metainfo.get("img_box", (0, H, 0, W))
         made = self.make_labels(inputs, label[None].to(inputs.device), [box], self.has_walk)
         labels = {"pseudo label": made["pseudo"][0]}
         if self.has_walk:
             labels["propagated label"] = made["propagated"][0]
-        labels["prediction"] = self.encode_decode(inputs, [data_sample.metainfo]).argmax(1)[0]
+        labels["prediction"] = self.resize_logits(seg_logits, (H, W)).argmax(1)[0]
         images = resize_images(inputs, self.train_cfg.propagation_scale)
         feats, attn = self.backbone(images, with_attn=True)
         attention = (attn[0].float() * self.backbone.head_dim**-0.5).softmax(-1).mean(0)

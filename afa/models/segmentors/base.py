@@ -282,8 +282,8 @@ class WSSSSegmentor(BaseSegmentor):
         """Give the feature maps of the backbone for (B, 3, H, W)."""
         return self.backbone(inputs)
 
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Give segmentation logits (B, C, H, W) at the size of the inputs.
+    def head_logits(self, inputs: Tensor) -> Tensor:
+        """Give the segmentation logits of :meth:`outputs` alone.
 
         Raises:
             NotImplementedError: if the model gives none.
@@ -294,7 +294,11 @@ class WSSSSegmentor(BaseSegmentor):
                 f"{type(self).__name__} does not segment: make labels from its CAMs and train a "
                 "network on them"
             )
-        return self.resize_logits(logits, inputs.shape[2:])
+        return logits
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Give segmentation logits (B, C, H, W) at the size of the inputs."""
+        return self.resize_logits(self.head_logits(inputs), inputs.shape[2:])
 
     def resize_logits(self, logits: Tensor, size: Sequence[int]) -> Tensor:
         """Resize segmentation logits (B, C, h, w) as the head's ``align_corners`` says."""

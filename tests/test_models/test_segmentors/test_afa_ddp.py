@@ -1,12 +1,12 @@
 """Two processes must compute the gradient of one process with both batches."""
 
-import os
 import socket
 
 import torch
 import torch.distributed as torch_dist
 import torch.multiprocessing as mp
 from toy_afa import gradients, make_afa, make_inputs, make_samples, total
+from toy_processes import be_process
 
 from afa.engine.dist import AFADistributedDataParallel, init_dist
 
@@ -26,15 +26,7 @@ def _batch(part):
 
 
 def _gradient_of_one_process(rank, port, folder):
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        CUDA_VISIBLE_DEVICES="",
-    )
-    torch.set_num_threads(1)
+    be_process(rank, port)
     init_dist("pytorch", timeout=120)
     model = AFADistributedDataParallel(module=_model(), device_ids=[rank])
     inputs, samples = _batch(slice(2 * rank, 2 * rank + 2))

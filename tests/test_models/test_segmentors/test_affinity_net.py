@@ -1,6 +1,5 @@
 """AffinityNet on a backbone of three convolutions."""
 
-import os
 import socket
 from contextlib import nullcontext
 from itertools import pairwise
@@ -14,6 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
+from toy_processes import be_process
 
 from afa.engine.dist import AFADistributedDataParallel, init_dist
 from afa.models import AffinityNet
@@ -191,15 +191,7 @@ def _gradients(model):
 
 
 def _gradient_of_one_process(rank, port, folder):
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        CUDA_VISIBLE_DEVICES="",
-    )
-    torch.set_num_threads(1)
+    be_process(rank, port)
     init_dist("pytorch", timeout=120)
     model = AFADistributedDataParallel(module=_model(), device_ids=[rank])
     inputs, samples = _batch(_label_maps())
