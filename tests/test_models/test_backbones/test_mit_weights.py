@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 from toy_afa import make_afa
 
-from afa.models.backbones import MiTAttn, pretrained
+from afa.models.backbones import MiTAttn
 from afa.models.backbones.mit_weights import (
     convert_mit_state_dict,
     fit_mit_weights,
@@ -92,13 +92,6 @@ def assert_same(given, expected):
 def official():
     torch.manual_seed(0)
     return {k: torch.randn_like(v) for k, v in MiTAttn("b0").state_dict().items()}
-
-
-@pytest.fixture
-def messages(monkeypatch):
-    seen = []
-    monkeypatch.setattr(pretrained, "print_log", lambda text, **kwargs: seen.append(text))
-    return seen
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "encoder.", "module.backbone."])

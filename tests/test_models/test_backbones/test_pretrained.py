@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from afa.models.backbones import pretrained
 from afa.models.backbones.pretrained import (
     NamedWeights,
     PretrainedBackbone,
@@ -15,13 +14,6 @@ from afa.models.backbones.pretrained import (
 )
 
 ANCHORS = {"ours": re.compile(r"^(|.*\.)stem\.w$"), "theirs": re.compile(r"^(|.*\.)first\.w$")}
-
-
-@pytest.fixture
-def messages(monkeypatch):
-    seen = []
-    monkeypatch.setattr(pretrained, "print_log", lambda text, **kwargs: seen.append(text))
-    return seen
 
 
 def find(*names, heads=()):

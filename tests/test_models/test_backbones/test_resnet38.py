@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 from toy_mxnet import V1, V2, array_bytes, list_bytes
 
-from afa.models.backbones import ResNet38, pretrained, resnet38
+from afa.models.backbones import ResNet38, resnet38
 from afa.models.backbones.resnet38 import (
     BasicBlock,
     BottleneckBlock,
@@ -289,13 +289,6 @@ def official():
 @pytest.fixture
 def mxnet(official):
     return {mxnet_name(k): v for k, v in official.items() if "num_batches" not in k}
-
-
-@pytest.fixture
-def messages(monkeypatch):
-    seen = []
-    monkeypatch.setattr(pretrained, "print_log", lambda text, **kwargs: seen.append(text))
-    return seen
 
 
 def build(path):

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torchvision.models import vgg16
 
-from afa.models.backbones import VGG16LargeFOV, pretrained
+from afa.models.backbones import VGG16LargeFOV
 from afa.models.backbones.vgg16_largefov import CONVS, convert_vgg16_state_dict
 
 BASE = 2
@@ -151,13 +151,6 @@ def theirs(ours):
     state["classifier.6.weight"] = torch.rand(10, hidden)
     state["classifier.6.bias"] = torch.rand(10)
     return state
-
-
-@pytest.fixture
-def messages(monkeypatch):
-    seen = []
-    monkeypatch.setattr(pretrained, "print_log", lambda text, **kwargs: seen.append(text))
-    return seen
 
 
 def load(state, path):

@@ -5,7 +5,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from afa.engine.checkpoints.fit import check_checkpoint
-from afa.models.backbones import ResNet38, pretrained
+from afa.models.backbones import ResNet38
 from afa.models.converters.psa_official import convert_file, convert_psa_official
 from afa.utils.checkpoint import load_state
 
@@ -38,13 +38,6 @@ def affinity(backbone):
         state[f"{name}.weight"] = torch.randn(out, channels, 1, 1) / channels
     state["f9.weight"] = torch.randn(12, 12, 1, 1)
     return state
-
-
-@pytest.fixture
-def messages(monkeypatch):
-    seen = []
-    monkeypatch.setattr(pretrained, "print_log", lambda text, **kwargs: seen.append(text))
-    return seen
 
 
 def build(**cfg):
