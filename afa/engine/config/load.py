@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 
 from afa.engine.checkpoints.read import register_checkpoint_loaders
+from afa.engine.config.colours import fill_colours
 from afa.engine.config.components import nested_dicts
 from afa.engine.config.files import fill_num_classes
 
@@ -89,12 +90,16 @@ def load_config(
 
 
 def import_components(cfg: Config) -> None:
-    """Register what a config names; checkpoints are read by our loaders whatever it imports."""
+    """Register what a config names, whose weights say how images are to be normalised.
+
+    Checkpoints are read by our loaders whatever it imports.
+    """
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
     register_checkpoint_loaders()
     cfg.default_scope = cfg.get("default_scope") or "mmseg"
     init_default_scope(cfg.default_scope)
+    fill_colours(cfg)
 
 
 def merge_options(cfg: Config, options: dict[str, Any]) -> None:
