@@ -193,8 +193,9 @@ class MapAttention(nn.Module):
         self.expand = nn.Linear(channels, in_channels)
         self.scale = LayerScale(in_channels, _LAYER_SCALE)
         for block in self.blocks:
-            query, key, _ = block.attn.qkv.weight.data.chunk(3)
-            key.copy_(query)
+            for parameter in block.attn.qkv.parameters():
+                query, key, _ = parameter.data.chunk(3)
+                key.copy_(query)
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give the map (B, C, h, w) with what was added, queries and keys (B, A, N, d) each."""
