@@ -193,7 +193,7 @@ def test_without_network_pretrained_is_one_sentence(monkeypatch):
 
     model = TimmCNN(TINY, pretrained=True)
     monkeypatch.setattr(timm, "create_model", refused)
-    with pytest.raises(ValueError, match="Name or service not known.*Without network") as error:
+    with pytest.raises(ValueError, match=r"Name or service not known.*Without network") as error:
         model.init_weights()
     assert "\n" not in str(error.value)
 
