@@ -146,8 +146,8 @@ class TimmBackbone(PretrainedBackbone):
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise ValueError(
                 f"{type(self).__name__}: timm could not load its weights of {self.name} "
-                f"({reason}). Without network, download the file elsewhere and set "
-                "pretrained=False and init_cfg=dict(type='Pretrained', checkpoint=PATH), see docs/weights.md"
+                f"({reason}). Without network, download the file elsewhere (docs/weights.md) and "
+                "set pretrained=False and init_cfg=dict(type='Pretrained', checkpoint=PATH)"
             ) from error
         self.body.load_state_dict(weights)
         self._is_init = True
