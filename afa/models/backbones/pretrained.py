@@ -258,7 +258,7 @@ def fit_weights(
         sentence = f"The weights do not fit {network}: {', '.join(problems)}."
         raise ValueError(f"{sentence} {hint}".rstrip())
     if drawn:
-        names = ", ".join(sorted(drawn))
+        names = first_names(sorted(drawn), 4)
         text = f"The file does not have, and training begins with drawn numbers in: {names}."
         _log(text, logging.WARNING)
     unexpected = [k for k in state_dict if k not in expected]

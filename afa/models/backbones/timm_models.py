@@ -161,7 +161,8 @@ class TimmBackbone(PretrainedBackbone):
         anchor = self.anchor or next(iter(self.body.state_dict()))
         weights = _without_prefix(unwrap_state_dict(state), f"{_BODY}{anchor}", self.name)
         if f"{_BODY}{anchor}" in weights:
-            return fit_weights(weights, own, f"{type(self).__name__} {self.name}")
+            beside = [name for name in own if not name.startswith(_BODY)]  # attention of our own
+            return fit_weights(weights, own, f"{type(self).__name__} {self.name}", beside)
         weights = _without_prefix(weights, anchor, self.name)
         expected = self.body.state_dict()
         if _OTHER_ORDER in weights:

@@ -108,7 +108,7 @@ def test_attention_adds_little_at_first():
     assert 0 < (last - plain).abs().mean() < 0.05 * plain.abs().mean() + 0.02
 
 
-def test_weights_of_files(tmp_path):
+def test_weights_of_files(tmp_path, messages):
     source = timm.create_model(TINY, num_classes=7)
     path = tmp_path / "timm.pth"
     torch.save({"state_dict": source.state_dict()}, path)
@@ -118,8 +118,14 @@ def test_weights_of_files(tmp_path):
 
     whole = make(num_attn_blocks=1)  # a checkpoint of ours has the attention too
     torch.save({f"backbone.{k}": v for k, v in whole.state_dict().items()}, path)
-    again = make(num_attn_blocks=1, init_cfg=dict(type="Pretrained", checkpoint=str(path)))
+    init = dict(type="Pretrained", checkpoint=str(path))
+    again = make(num_attn_blocks=1, init_cfg=init)
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in whole.state_dict().items())
+    assert torch.equal(make(init_cfg=init).body.conv_stem.weight, whole.body.conv_stem.weight)
+    torch.save({f"backbone.{k}": v for k, v in model.state_dict().items()}, path)
+    begun = make(num_attn_blocks=1, init_cfg=init)  # of a classifier without attention
+    assert torch.equal(begun.body.conv_stem.weight, model.body.conv_stem.weight)
+    assert any("attention.blocks" in text for text in messages)
 
 
 def test_other_names_in_the_same_order(tmp_path):
