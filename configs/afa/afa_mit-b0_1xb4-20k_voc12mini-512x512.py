@@ -12,14 +12,13 @@ model = dict(
     decode_head=dict(in_channels=[32, 64, 160, 256]),
 )
 train_dataloader = dict(batch_size=4)
-_frequent = (
-    "background", "cat", "chair", "cow", "dog", "horse", "person", "sheep", "sofa"
-)  # fmt: skip
 val_evaluator = [
     dict(type="MultiLabelMetric", prefix="cls"),
-    dict(type="WSSSIoUMetric", field="pred_cam", prefix="cam", classes=_frequent),
-    dict(type="WSSSIoUMetric", field="pred_par", prefix="par", classes=_frequent),
-    dict(type="WSSSIoUMetric", field="pred_propagated", prefix="propagated", classes=_frequent),
-    dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg", classes=_frequent),
+    dict(type="WSSSIoUMetric", field="pred_cam", prefix="cam", classes=_base_._frequent),
+    dict(type="WSSSIoUMetric", field="pred_par", prefix="par", classes=_base_._frequent),
+    dict(
+        type="WSSSIoUMetric", field="pred_propagated", prefix="propagated", classes=_base_._frequent
+    ),
+    dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg", classes=_base_._frequent),
 ]
 test_evaluator = val_evaluator
