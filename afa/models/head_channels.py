@@ -14,7 +14,7 @@ from afa.utils.settings import parameters_of
 _SIDE = 64  # of the image that tells the channels of a backbone that does not say them
 
 
-def with_channels(head: dict, place: str, backbone: nn.Module, in_index: int | None = None) -> dict:
+def with_channels(head: dict, place: str, backbone: nn.Module, in_index: Any = None) -> dict:
     """Complete the config of a head that gets the feature maps of a backbone.
 
     Args:

@@ -8,7 +8,7 @@ from torch import nn
 from toy_afa import afa_cfg, make_inputs
 from toy_stages import AFFINITY_NET, CLASSIFIER
 
-from afa.models import MiTAttn, ResNet38, VGG16LargeFOV
+from afa.models.backbones import MiTAttn, ResNet38, TimmCNN, VGG16LargeFOV
 from afa.models.head_channels import with_channels
 
 HEADS = ("cls_head", "decode_head", "affinity_head")
@@ -40,6 +40,7 @@ def scope():
         MiTAttn("b2"),
         ResNet38(base_channels=2, out_indices=(1, 5), frozen_bn=False),
         VGG16LargeFOV(base_channels=2, out_indices=(0, 2)),
+        TimmCNN("resnet10t"),
     ],
     ids=lambda backbone: type(backbone).__name__,
 )
@@ -62,6 +63,13 @@ def test_another_arch_alone_is_another_model():
     fewer = MODELS.build(_bare(afa_cfg(backbone__num_attn_blocks=1)))
     assert fewer.affinity_head.proj.in_channels == 8
     assert set(fewer(make_inputs(1))) == {"cls_logits", "seg_logits", "affinity", "cam"}
+
+
+def test_a_network_of_timm_alone_is_another_model():
+    backbone = dict(type="TimmCNN", name="resnet10t", num_attn_blocks=2, num_heads=4)
+    model = MODELS.build({**_bare(afa_cfg()), "backbone": backbone})
+    assert model.decode_head.in_channels == [64, 128, 256, 512]
+    assert model.affinity_head.proj.in_channels == 8
 
 
 def test_a_classifier_takes_those_of_its_level():
