@@ -19,6 +19,7 @@ from afa.models.segmentors import (
     AFA,
     AffinityNet,
     CAMClassifier,
+    EncoderDecoder,
     MultiScaleTTA,
     SubCategoryClassifier,
     WSSSSegmentor,

@@ -119,6 +119,14 @@ def called_functions(component: Any) -> list[Any]:
     return found[: last + 1]
 
 
+def parameters_of(component: Any) -> dict[str, inspect.Parameter]:
+    """Collect the parameters of a component by name, those of a class before its parents'."""
+    found: dict[str, inspect.Parameter] = {}
+    for function in called_functions(component):
+        found = {**inspect.signature(function).parameters, **found}
+    return found
+
+
 def passes_on(function: Any) -> bool:
     """Tell whether a function has ``**kwargs``, so that it may take any argument."""
     parameters = inspect.signature(function).parameters.values()

@@ -6,11 +6,7 @@ _base_ = [
     "../_base_/schedules/afa_voc12_20k.py",
     "../_base_/default_runtime.py",
 ]
-model = dict(
-    backbone=dict(arch="b0", init_cfg=dict(checkpoint="weights/mit_b0.pth")),
-    cls_head=dict(in_channels=256),
-    decode_head=dict(in_channels=[32, 64, 160, 256]),
-)
+model = dict(backbone=dict(arch="b0", init_cfg=dict(checkpoint="weights/mit_b0.pth")))
 train_dataloader = dict(batch_size=4)
 val_evaluator = [
     dict(type="MultiLabelMetric", prefix="cls"),

@@ -7,8 +7,8 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(arch="b0", init_cfg=dict(checkpoint="weights/mit_b0.pth")),
-    cls_head=dict(in_channels=256, num_classes=None),  # counted in the labels file
-    decode_head=dict(in_channels=[32, 64, 160, 256], num_classes=None),
+    cls_head=dict(num_classes=None),  # counted in the labels file
+    decode_head=dict(num_classes=None),
     # From zero: too few iterations to turn the signs of drawn weights (docs/benchmarks/shapes.md).
     affinity_head=dict(init_cfg=dict(type="Constant", layer="Conv2d", val=0)),
     test_cfg=dict(pseudo_labels=False),  # True where photos for validation have masks

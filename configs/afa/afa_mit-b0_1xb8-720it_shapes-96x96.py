@@ -13,12 +13,11 @@ model = dict(
     # is meant to keep CAMs out of the background; the recipes of the paper have neither.
     cls_head=dict(
         pooling="map",
-        in_channels=256,
         num_classes=num_classes,
         bias=True,
         init_cfg=dict(type="Normal", layer="Conv2d", std=0.01, bias=-3.0),
     ),
-    decode_head=dict(in_channels=[32, 64, 160, 256], channels=128, num_classes=num_classes),
+    decode_head=dict(channels=128, num_classes=num_classes),
     # Some hundred iterations do not turn the sign of weights that were drawn, as those of VOC's 20,000 do: an
     # affinity that begins with wrong signs loses whole classes in the walk (docs/benchmarks/shapes.md). Its rate is low
     # (5 times that of the backbone): four times as much lost the class egg over the 340 iterations with labels.

@@ -23,7 +23,6 @@ model = dict(
     backbone=dict(type="MiTAttn", arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0),
     decode_head=dict(
         type="SegformerHead",
-        in_channels=[32, 64, 160, 256],
         in_index=[0, 1, 2, 3],
         channels=128,
         dropout_ratio=0.1,

@@ -36,7 +36,6 @@ model = dict(
     ),
     affinity_head=dict(
         type="FeatureAffinityHead",
-        in_channels=(64, 160, 256),
         channels=(64, 128, 256),
         in_index=(1, 2, 3),
         radius=5,

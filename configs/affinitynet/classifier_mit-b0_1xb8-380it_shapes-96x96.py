@@ -15,7 +15,6 @@ model = dict(
     cls_head=dict(
         type="CAMHead",
         pooling="map",
-        in_channels=256,
         num_classes=num_classes,
         bias=True,
         init_cfg=dict(type="Normal", layer="Conv2d", std=0.01, bias=-3.0),

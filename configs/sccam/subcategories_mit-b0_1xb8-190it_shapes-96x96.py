@@ -8,7 +8,6 @@ model = dict(
     backbone=dict(init_cfg=dict(type="Pretrained", checkpoint="weights/shapes_classifier.pth")),
     sub_head=dict(
         type="SubCategoryHead",
-        in_channels=256,
         num_classes=num_classes,
         num_sub=3,
         pooling="map",

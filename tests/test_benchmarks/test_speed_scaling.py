@@ -20,8 +20,8 @@ def small_config(repo, tmp_path):
     path = tmp_path / "small.py"
     path.write_text(
         f"_base_ = '{repo}/configs/_base_/models/afa_mit-b1.py'\n"
-        "model = dict(backbone=dict(arch='b0'), cls_head=dict(in_channels=256), "
-        "decode_head=dict(in_channels=[32, 64, 160, 256], channels=16))\n"
+        "model = dict(backbone=dict(arch='b0'), "
+        "decode_head=dict(channels=16))\n"
     )
     return str(path)
 

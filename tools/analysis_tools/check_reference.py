@@ -70,13 +70,12 @@ def build_model(reference: Reference, encoder: Path) -> Any:
     state |= {f"encoder.{k}": v for k, v in loaded.items() if not k.startswith("head.")}
     state = convert_afa_official(state)
 
-    dims = [state[f"backbone.norm{i}.weight"].shape[0] for i in (1, 2, 3, 4)]
     num_classes, channels = state["decode_head.conv_seg.weight"].shape[:2]
     backbone = {k.removeprefix("backbone."): v for k, v in state.items()}
     cfg = load_config(str(ROOT / CONFIG)).model
     cfg.backbone.update(arch=guess_arch(backbone), init_cfg=None)
-    cfg.cls_head.update(in_channels=dims[-1], num_classes=num_classes)
-    cfg.decode_head.update(in_channels=dims, num_classes=num_classes, channels=channels)
+    cfg.cls_head.num_classes = num_classes
+    cfg.decode_head.update(num_classes=num_classes, channels=channels)
     init_default_scope("mmseg")
     model = MODELS.build(cfg)
     model.load_state_dict(state)

@@ -139,10 +139,7 @@ def _build_model(config: str | None, arch: str | None, num_classes: int | None) 
         raise ValueError(f"The benchmark needs a config with a model of type 'AFA': '{config}'.")
     cfg.backbone.init_cfg = None
     if arch is not None:
-        widths = MODELS.get("MiTAttn")(arch).embed_dims
         cfg.backbone.arch = arch
-        cfg.cls_head.in_channels = widths[-1]
-        cfg.decode_head.in_channels = list(widths)
     if num_classes is not None:
         cfg.cls_head.num_classes = cfg.decode_head.num_classes = num_classes
     init_default_scope("mmseg")

@@ -265,6 +265,11 @@ class MiTAttn(PretrainedBackbone):
             self.add_module(f"norm{i + 1}", nn.LayerNorm(dims, eps=BLOCK_NORM_EPS))
             in_channels = dims
 
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of the maps that ``forward`` gives, in their order."""
+        return tuple(self.embed_dims)
+
     def draw_weights(self) -> None:
         """Draw the weights as SegFormer does."""
         self.apply(_init_layer)

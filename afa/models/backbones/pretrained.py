@@ -112,6 +112,11 @@ class SixLevelBackbone(PretrainedBackbone):
         self.frozen_stages = frozen_stages
         self.level_channels = tuple(base_channels * width for width in self.widths)
 
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of the maps that ``forward`` gives, in their order."""
+        return tuple(self.level_channels[i] for i in self.out_indices)
+
     def frozen(self) -> list[nn.Module]:
         """List the modules that do not learn."""
         raise NotImplementedError

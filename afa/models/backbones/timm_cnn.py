@@ -113,6 +113,11 @@ class TimmCNN(TimmBackbone):
             self.head_dim = attn_channels // num_heads
         self.train()
 
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of the maps that ``forward`` gives, in their order."""
+        return self.level_channels
+
     def train(self, mode: bool = True) -> "TimmCNN":
         """Switch to training or evaluation; what is frozen stays in evaluation mode."""
         super().train(mode)

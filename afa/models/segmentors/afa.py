@@ -31,6 +31,7 @@ from afa.models.functional import (
     scale_size,
     stacked_masks,
 )
+from afa.models.head_channels import with_channels, with_known_channels
 from afa.models.segmentors.afa_cfg import AFATestCfg, AFATrainCfg
 from afa.models.segmentors.base import TrainingView, WSSSSegmentor
 from afa.utils.settings import from_cfg
@@ -99,8 +100,15 @@ class AFA(WSSSSegmentor):
             backbone, cls_head, refiner, labels.refine_scale, True, data_preprocessor, init_cfg
         )
         self.train_cfg, self.test_cfg = labels, tests
+        decode_head = with_channels(decode_head, "model.decode_head", self.backbone)
         self.decode_head = MODELS.build(decode_head)
-        self.affinity_head = None if affinity_head is None else MODELS.build(affinity_head)
+        self.affinity_head = None
+        if affinity_head is not None:
+            number = getattr(self.backbone, "num_attn", None)
+            origin = f"{type(self.backbone).__name__} gives {number} attention maps"
+            self.affinity_head = MODELS.build(
+                with_known_channels(affinity_head, "model.affinity_head", number, origin)
+            )
         self.loss_reg = None if loss_reg is None else MODELS.build(loss_reg)
         self.align_corners = self.decode_head.align_corners
         self.num_classes = self.decode_head.num_classes

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from afa.models.functional.pair_affinity import pair_label
 from afa.models.functional.pair_walk import windowed_random_walk
+from afa.models.head_channels import with_channels
 
 
 @MODELS.register_module()
@@ -39,7 +40,8 @@ class AffinityNet(BaseSegmentor):
         init_cfg: mmengine initialisation.
 
     Raises:
-        ValueError: if beta or the number of steps is outside its range.
+        ValueError: if beta or the number of steps is outside its range, or the head does not fit
+            the backbone.
     """
 
     def __init__(
@@ -59,7 +61,8 @@ class AffinityNet(BaseSegmentor):
                 f"got {beta} and {num_steps}"
             )
         self.backbone = MODELS.build(backbone)
-        self.affinity_head = MODELS.build(affinity_head)
+        head = with_channels(affinity_head, "model.affinity_head", self.backbone)
+        self.affinity_head = MODELS.build(head)
         self.beta = beta
         self.num_steps = num_steps
         self.ignore_index = ignore_index

@@ -29,6 +29,7 @@ from afa.models.functional import (
     resize_maps,
     scale_size,
 )
+from afa.models.head_channels import with_channels
 from afa.models.refiners import build_refiner
 
 SEG_LOGITS = (None, "head", "full")
@@ -39,6 +40,8 @@ class AttentionBackbone(Protocol):
 
     Attributes:
         head_dim: channels of one attention head, which scale the logits.
+        num_attn: optional, the number A of attention maps.
+        out_channels: optional, the channels of the maps, from which heads take theirs.
         has_qk: optional, True where ``forward`` takes ``with_qk`` too and then gives queries and
             keys, (B, A, N, head_dim) each, in the place of the logits, which are N times larger.
     """
@@ -120,6 +123,7 @@ class WSSSSegmentor(BaseSegmentor):
         data_preprocessor: mmseg's SegDataPreProcessor; its mean and std give the refiner its
             colours back.
         init_cfg: mmengine initialisation.
+        in_index: level of the backbone that is classified.
 
     Attributes:
         phases: what a training step can compute, in order, each with the rough cost of such a step
@@ -128,7 +132,8 @@ class WSSSSegmentor(BaseSegmentor):
         keeps_logits: whether ``test_cfg.seg_logits`` decides about logits in the results.
 
     Raises:
-        ValueError: if backbone or refiner lack what is asked of them.
+        ValueError: if backbone or refiner lack what is asked of them, or a head does not fit the
+            backbone.
     """
 
     phases: ClassVar[Mapping[str, float]] = {}
@@ -145,11 +150,13 @@ class WSSSSegmentor(BaseSegmentor):
         with_attention: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        in_index: int = -1,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         if with_attention:
             _check_attention(self.backbone, type(self).__name__)
+        cls_head = with_channels(cls_head, "model.cls_head", self.backbone, in_index)
         self.cls_head = MODELS.build(cls_head)
         self.refiner = build_refiner(refiner)
         self.refine_scale = refine_scale

@@ -17,6 +17,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from afa.models.functional.cam import MIRRORS, multi_scale_cams
+from afa.models.head_channels import with_known_channels
 from afa.models.segmentors.base import CAMTestCfg, WSSSSegmentor
 from afa.utils.evaluating import evaluating
 from afa.utils.settings import from_cfg
@@ -97,6 +98,7 @@ class CAMClassifier(WSSSSegmentor):
             tests.refine_scale,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
+            in_index=in_index,
         )
         self.test_cfg = tests
         self.cam_scales = tuple(cam_scales)
@@ -183,13 +185,15 @@ class SubCategoryClassifier(CAMClassifier):
     ``mode='tensor'`` gives ``sub_logits`` (B, K * num_sub) beside the outputs of CAMClassifier.
 
     Args:
-        sub_head: config of :class:`SubCategoryHead`; its ``in_channels`` are those of what
-            ``cls_head`` pools.
+        sub_head: config of :class:`SubCategoryHead`, on what ``cls_head`` pools.
         **kwargs: arguments of :class:`CAMClassifier`.
     """
 
     def __init__(self, sub_head: dict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        wide = self.cls_head.classifier.in_channels
+        origin = f"cls_head classifies {wide} channels"
+        sub_head = with_known_channels(sub_head, "model.sub_head", wide, origin)
         self.sub_head = MODELS.build(sub_head)
 
     def sub_logits(self, feat: Tensor) -> Tensor:

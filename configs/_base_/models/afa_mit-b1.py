@@ -11,10 +11,9 @@ model = dict(
         drop_path_rate=0.1,
         init_cfg=dict(type="Pretrained", checkpoint="weights/mit_b1.pth"),
     ),
-    cls_head=dict(type="CAMHead", in_channels=512, num_classes=num_classes, pooling="max"),
+    cls_head=dict(type="CAMHead", num_classes=num_classes, pooling="max"),
     decode_head=dict(
         type="LeanSegformerHead",  # mmseg's SegformerHead, same weights
-        in_channels=[64, 128, 320, 512],
         in_index=[0, 1, 2, 3],
         channels=256,
         dropout_ratio=0.1,
@@ -26,7 +25,6 @@ model = dict(
     ),
     affinity_head=dict(
         type="AttentionAffinityHead",
-        in_channels=16,
         loss_aff=dict(type="AffinityLoss", loss_weight=0.1),
     ),
     refiner=dict(type="PAR", num_iters=10, dilations=(1, 2, 4, 8, 12, 24)),

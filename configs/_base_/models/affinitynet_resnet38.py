@@ -13,7 +13,6 @@ model = dict(
     # makes nearly every affinity 0 at the start.
     affinity_head=dict(
         type="FeatureAffinityHead",
-        in_channels=(512, 1024, 4096),
         channels=(64, 128, 256),
         in_index=(0, 1, 2),
         radius=5,

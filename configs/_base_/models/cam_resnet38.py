@@ -12,7 +12,6 @@ model = dict(
     # hidden_channels: 512 in AffinityNet's paper, none in its program, whose checkpoints so fit.
     cls_head=dict(
         type="CAMHead",
-        in_channels=4096,
         num_classes=num_classes,
         pooling="avg",
         dropout_ratio=0.5,

@@ -11,7 +11,6 @@ model = dict(
     ),
     decode_head=dict(
         type="LargeFOVHead",
-        in_channels=1024,
         in_index=0,
         dropout_ratio=0.5,
         num_classes=num_classes,

@@ -17,7 +17,6 @@ model = dict(
     ),
     decode_head=dict(
         type="DeepLabV2Head",
-        in_channels=2048,
         dilations=(6, 12, 18, 24),
         in_index=0,
         num_classes=num_classes,

@@ -11,7 +11,6 @@ model = dict(
     ),
     decode_head=dict(
         type="ResNet38SegHead",
-        in_channels=4096,
         channels=512,
         dilation=12,
         in_index=0,
