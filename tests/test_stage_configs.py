@@ -60,7 +60,8 @@ def test_config_passes_the_check_and_its_model_is_built(path):
         assert model.decode_head.in_channels == found
     else:
         assert model.cls_head.classifier.in_channels == levels[-1].shape[1]
-        assert levels[-1].shape[2:] == (8, 8)
+        side = 4 if cfg.model.backbone.type == "TimmCNN" else 8  # stride 16
+        assert levels[-1].shape[2:] == (side, side)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -139,6 +140,8 @@ def test_pipeline_loads_and_its_stages_fit_together(path, tmp_path):
 def test_published_exponents_of_the_background(path, tmp_path):
     stages = {stage.name: stage.args for stage in load_pipeline(path, tmp_path).stages}
     if "affinity_labels" not in stages:
+        return
+    if "lite0" in path.name:  # other CAMs, other exponents: configs/_base_/pipelines/low_cams.py
         return
     high = "24" if "_paper_" in path.name else "32"
     assert stages["affinity_labels"][3:6] == ["--alphas", "4", high]

@@ -5,14 +5,13 @@ _base_ = [
     "../_base_/schedules/adamw_linear.py",
     "../_base_/default_runtime.py",
 ]
+train_pipeline = _base_._photos_and_masks
 max_iters = 200
 model = dict(data_preprocessor=dict(size=(224, 224)))
 # The labels that tools/affinity_labels.py has written; docs/pipelines.md says how to name them.
 train_dataloader = dict(
     batch_size=8,
-    dataset=dict(
-        pipeline=_base_._photos_and_masks, data_prefix=dict(seg_map_path="affinity_labels")
-    ),
+    dataset=dict(pipeline=train_pipeline, data_prefix=dict(seg_map_path="affinity_labels")),
 )
 # There is nothing to validate: its labels are measured after the random walk.
 val_dataloader = None

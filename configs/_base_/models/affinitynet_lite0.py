@@ -5,7 +5,6 @@ model = dict(
     data_preprocessor=dict(size=(448, 448)),
     affinity_head=dict(
         type="FeatureAffinityHead",
-        in_channels=(40, 112, 1280),
         channels=(64, 128, 256),
         in_index=(1, 2, 3),
         radius=5,

@@ -5,7 +5,7 @@ num_classes = 21
 model = dict(
     type="CAMClassifier",
     data_preprocessor=dict(size=(448, 448)),
-    cls_head=dict(type="CAMHead", in_channels=1280, num_classes=num_classes, pooling="max"),
+    cls_head=dict(type="CAMHead", num_classes=num_classes, pooling="max"),
     refiner=dict(type="PAR", num_iters=10, dilations=(1, 2, 4, 8, 12, 24)),
     cam_scales=(1.0, 0.5, 1.5),
     cam_mirror="max",

@@ -6,7 +6,6 @@ model = dict(
     data_preprocessor=dict(size=(448, 448)),
     decode_head=dict(
         type="LeanSegformerHead",
-        in_channels=[24, 40, 112, 1280],
         in_index=[0, 1, 2, 3],
         channels=128,
         dropout_ratio=0.1,
