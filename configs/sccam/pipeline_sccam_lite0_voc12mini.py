@@ -1,4 +1,4 @@
-# SC-CAM on real photos without GPU: two rounds of three sub-categories, each from ImageNet weights.
+# SC-CAM on real photos without GPU: one round of three sub-categories.
 _base_ = ["../_base_/pipelines/sccam.py", "../_base_/pipelines/low_cams.py"]
 method = "SC-CAM"
 _first = "configs/affinitynet/classifier_lite0_1xb16-300it_voc12mini-224x224.py"
@@ -10,9 +10,7 @@ stages = [
     dict(_base_.classifier, config=_first),
     dict(_base_.clusters_1, config=_first, args=_clusters),
     dict(_base_.round_1, config=_classifier),
-    dict(_base_.clusters_2, config=_classifier, args=_clusters),
-    dict(_base_.round_2, config=_classifier),
-    dict(_base_.cams, config=_classifier, checkpoint="{round_2.checkpoint}"),
+    dict(_base_.cams, config=_classifier, checkpoint="{round_1.checkpoint}"),
     dict(_base_.affinity_labels, config=_classifier, args=_base_._affinity_labels),
     dict(_base_.affinitynet, config=_affinitynet),
     dict(_base_.random_walk, config=_affinitynet, args=_base_._random_walk),
@@ -23,5 +21,5 @@ stages = [
 ]
 # From the CAMs on, stages take the first 450 photos: they go over them one by one.
 _few = {"train_dataloader.dataset.indices": 450}
-for _stage in stages[5:-2]:
+for _stage in stages[3:-2]:
     _stage["options"] = {**_stage.get("options", {}), **_few}
