@@ -11,6 +11,8 @@ model = dict(
         loss_weight=5.0,  # lambda
     ),
 )
-train_cfg = dict(val_interval=10000)  # its CAMs are measured by the stage that writes them
+train_cfg = dict(
+    val_begin=_base_.max_iters + 1
+)  # its CAMs are measured by the stage that writes them
 # sub_labels: the file that tools/sub_categories.py has written; docs/pipelines.md says how to name it.
 train_dataloader = dict(dataset=dict(num_sub=3, sub_labels=None))
