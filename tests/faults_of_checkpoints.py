@@ -1,8 +1,10 @@
 """Wrong checkpoints, and those of others."""
 
+import math
 import sys
 
 import torch
+from safetensors.torch import save_file
 from toy_faults import Fault, cut, option, write
 
 
@@ -20,7 +22,75 @@ def changed(path, **changes):
     return harm
 
 
+def broken(path, number, target=None):
+    """Put a number that is none into one weight."""
+
+    def harm():
+        content = torch.load(path, weights_only=True)
+        weights = content["state_dict"]
+        name = next(name for name, one in weights.items() if one.is_floating_point())
+        weights[name].view(-1)[0] = number
+        if target is None:
+            torch.save(content, path)
+        else:
+            save_file({k: v.contiguous() for k, v in weights.items()}, target)
+
+    return harm
+
+
+NOT_FINITE = "NaN or infinite numbers in 1 of"
+
 FAULTS = [
+    *(
+        Fault(f"NaN in weights, {name}", command, NOT_FINITE, args, broken(path, number))
+        for name, command, args, path, number in [
+            ("test", "test", "", "afa.pth", math.nan),
+            ("predict", "predict", "", "afa.pth", -math.inf),
+            ("labels", "pseudo_labels", "", "cam.pth", math.nan),
+            ("walk", "random_walk", "", "affinity.pth", math.inf),
+            ("clusters", "sub_categories", "", "cam.pth", math.nan),
+            ("load_from", "train", option("load_from=cam.pth"), "cam.pth", math.nan),
+            ("resume", "train", "--resume cam.pth", "cam.pth", math.nan),
+            (
+                "initial weights",
+                "train_afa",
+                option(
+                    "model.backbone.init_cfg.type=Pretrained "
+                    "model.backbone.init_cfg.checkpoint=afa.pth"
+                ),
+                "afa.pth",
+                math.nan,
+            ),
+            (
+                "conversion",
+                "model_converters/afa_official.py afa.pth out/a.pth",
+                "",
+                "afa.pth",
+                math.nan,
+            ),
+        ]
+    ),
+    Fault(
+        "NaN in safetensors",
+        "predict.py afa.py afa.safetensors data/JPEGImages --out out",
+        "The checkpoint afa.safetensors cannot be used: NaN or infinite",
+        harm=broken("afa.pth", math.nan, "afa.safetensors"),
+    ),
+    Fault(
+        "checkpoint of another alphabet",
+        "test",
+        "; '\u0430' (\\u0430) is 'a' here: use the config it was trained with",
+        harm=changed(
+            "afa.pth", meta=dict(dataset_meta=dict(classes=["background", "\u0430", "b", "c"]))
+        ),
+        status=1,
+    ),
+    Fault(
+        "CAM of another alphabet",
+        "predict",
+        "There is no class '\u0430' (\\u0430); did you mean 'a'?",
+        "--cam --labels \u0430",
+    ),
     Fault(
         "checkpoint missing",
         "test.py afa.py nowhere.pth --work-dir out",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from toy_coco import content, write_annotations, write_coco
 from toy_faults import IDS, Fault, cut, remove, write
 
 TRAIN, VAL = "data/ImageSets/train.txt", "data/ImageSets/val.txt"
@@ -67,6 +68,36 @@ def folder(path):
     return lambda: Path(path).mkdir(parents=True)
 
 
+def coco(change):
+    """Write a made-up COCO 2014, with other annotations."""
+
+    def harm():
+        Path("coco").mkdir()
+        write_coco(Path("coco"))
+        for split in ("train", "val"):
+            made = content(split)
+            change(made)
+            write_annotations(Path("coco"), split, made)
+
+    return harm
+
+
+def boxes_alone(made):
+    for item in made["annotations"]:
+        item["segmentation"] = []
+
+
+def parts_of_the_size(made):
+    for item in made["annotations"]:
+        item.update(segmentation=[[0.1, 0.1, 0.4, 0.1, 0.4, 0.4]], iscrowd=0)
+
+
+def other_alphabet(made):
+    category = next(one for one in made["categories"] if one["name"] == "cat")
+    category["name"] = "\u0441\u0430t"
+
+
+COCO = "dataset_converters/coco14.py coco --workers 0"
 NOISE = np.random.default_rng(0).integers(0, 255, (30, 40, 3)).astype(np.uint8)
 
 FAULTS = [
@@ -172,6 +203,33 @@ FAULTS = [
         "folder without photos",
         "predict.py afa.py afa.pth cams --out out",
         "There is no photo in 'cams'",
+    ),
+    Fault(
+        "folder of another kind of photos",
+        "predict.py afa.py afa.pth phone --out out",
+        "There is no photo in 'phone': photos are files that end in",
+        harm=lambda: (folder("phone")(), write("phone/a.HEIC", "x")(), write("phone/b.nef", "")()),
+    ),
+    Fault(
+        "COCO of boxes alone",
+        COCO,
+        "None of the 12 annotations in 'coco/annotations/instances_train2014.json' has an outline",
+        "--out out/coco",
+        harm=coco(boxes_alone),
+    ),
+    Fault(
+        "COCO in parts of the size",
+        COCO,
+        "None of the 12 annotations in 'coco/annotations/instances_train2014.json' covers a pixel",
+        "--out out/coco",
+        harm=coco(parts_of_the_size),
+    ),
+    Fault(
+        "COCO of another alphabet",
+        COCO,
+        "got 80 with '\u0441\u0430t' (\\u0441\\u0430t)",
+        "--out out/coco",
+        harm=coco(other_alphabet),
     ),
     Fault("mask missing", "test", "1 of 4 mask files are missing, the first is", harm=remove(MASK)),
     Fault("mask cut", "test", "photo_02.png'", harm=cut(MASK)),

@@ -30,6 +30,31 @@ def xml(text):
     return harm
 
 
+def own(*lines, first="photo,labels", classes=None):
+    """Write the labels of photos of one's own; '{0}' is the first photo, and so on."""
+    rows = [line.format(*(f"{img_id}.jpg" for img_id in IDS)) for line in lines]
+
+    def harm():
+        write("own/labels.csv", "\n".join([first, *rows]) + "\n")()
+        if classes is not None:
+            write("own/classes.txt", "\n".join(classes))()
+
+    return harm
+
+
+def own_json(*labels):
+    """Write the labels of photos of one's own as JSON."""
+    content = {f"{img_id}.jpg": one for img_id, one in zip(IDS, labels, strict=False)}
+    return lambda: (remove("own/labels.csv")(), write_json("own/labels.json", content)())
+
+
+def odd_label(text):
+    """Write one label that is no class name, among others that are."""
+    text = text.replace("{", "{{").replace("}", "}}")
+    return own("{0},cat", "{1},dog", f"{{2}},{text}", "{3},cat")
+
+
+CYRILLIC = "\u0441\u0430t"  # looks like cat
 BOMB = (
     '<!DOCTYPE a [<!ENTITY x "xxxxxxxxxx"><!ENTITY y "&x;&x;&x;&x;&x;&x;&x;&x;&x;&x;">]>'
     "<annotation><object><name>&y;</name></object></annotation>"
@@ -126,6 +151,92 @@ FAULTS = [
         "<difficult> must be 0 or 1, got '99999999999999999999'",
         XML + " train_dataloader.dataset.difficult=drop",
         harm=xml(f"<a><object><name>a</name><difficult>{NUMBER}</difficult></object></a>"),
+    ),
+    *(
+        Fault(f"own label {text}", "train_own", f"'{said}' is no class name: {why}", harm=harm)
+        for said, why, text, harm in [
+            *(
+                (said, "leave the labels of a photo without any class empty", said, odd_label(said))
+                for said in ("nan", "None", "-", "#N/A", "<NA>", "null", "?")
+            ),
+            *(
+                (said, "write ';' or '|' between the labels", text, odd_label(text))
+                for said, text in (
+                    ("cat/dog", "cat/dog"),
+                    ("cat & dog", "cat & dog"),
+                    ("cat+dog", "cat+dog"),
+                    ("['cat'", "['cat'"),
+                    ("'cat' 'dog'", "\"['cat' 'dog']\""),
+                    ("{'cat'}", "{'cat'}"),
+                    ("'cat", "'cat"),
+                    ("\u201ccat\u201d", "\u201ccat\u201d"),
+                    ("cat=1", "cat=1"),
+                )
+            ),
+            ("nan", "leave the labels", "nan in JSON", own_json(["cat"], ["dog"], ["nan"])),
+            ("cat;dog", "write ';'", "cat;dog in JSON", own_json(["cat"], ["dog"], ["cat;dog"])),
+        ]
+    ),
+    Fault(
+        "own labels in a row",
+        "train_own",
+        "('cat dog' is made of cat and dog; 'dog_cat' is made of dog and cat): write ';'",
+        harm=own("{0},cat", "{1},dog", "{2},cat dog", "{3},dog_cat"),
+    ),
+    Fault(
+        "own labels with and",
+        "train_own",
+        "'cat and dog' is made of cat and dog",
+        harm=own_json(["cat"], ["dog"], ["cat and dog"]),
+    ),
+    Fault(
+        "own labels 0 and 1",
+        "train_own",
+        "are only 0 and 1: name the column after the class",
+        harm=own("{0},0", "{1},1", "{2},1", first="photo,label"),
+    ),
+    Fault(
+        "own column none",
+        "train_own",
+        "The column 'none' of 'own/labels.csv' is no class",
+        harm=own("{0},1,0", "{1},0,1", first="photo,cat,none"),
+    ),
+    Fault(
+        "own first line sep alone",
+        "train_own",
+        "own/labels.csv' has no column 'photo', got name, class",
+        harm=own("name;class", "{0};cat", first="sep=;"),
+    ),
+    Fault(
+        "own labels of two alphabets",
+        "train_own",
+        "is all but 'cat': keep one spelling",
+        harm=own("{0},cat", f"{{1}},{CYRILLIC}"),
+    ),
+    Fault(
+        "own label of another alphabet",
+        "train_own",
+        f"Unknown class '{CYRILLIC}' (\\u0441\\u0430t) in 'own/labels.csv', line 3: did you mean",
+        harm=own("{0},cat", f"{{1}},{CYRILLIC}", classes=["cat", "dog"]),
+    ),
+    Fault(
+        "own class in two forms",
+        "train_own",
+        "The class 'ch\u00e2t' of 'own/classes.txt' is there twice",
+        harm=own("{0},ch\u00e2t", classes=["ch\u00e2t", "cha\u0302t\u200b"]),
+    ),
+    Fault(
+        "label of another alphabet",
+        "train",
+        "Unknown class '\u0430' (\\u0430) in 'data/image_labels.json: photo_01': did you mean 'a'?",
+        harm=labels(photo_01=["\u0430"]),
+    ),
+    Fault(
+        "XML of another alphabet",
+        "train",
+        "Unknown class '\uff42' (\\uff42) in 'data/Annotations/photo_02.xml': did you mean 'b'?",
+        XML,
+        harm=xml("<a><object><name>\uff42</name></object></a>"),
     ),
 ]
 

@@ -75,6 +75,24 @@ FAULTS = [
         "pooling unknown", "train", "pooling must be one of", option("model.cls_head.pooling=mean")
     ),
     Fault(
+        "class in two spellings",
+        "train",
+        "metainfo.classes has the class 'a' twice, in two spellings that look the same: keep one.",
+        option("train_dataloader.dataset.metainfo.classes=['background','a','a\u200b','c']"),
+    ),
+    Fault(
+        "classes are numbers",
+        "train",
+        "metainfo.classes must have the names of classes, got 0",
+        option("train_dataloader.dataset.metainfo.classes=[0,1,2,3]"),
+    ),
+    Fault(
+        "class of the mean twice",
+        "train_afa",
+        "WSSSIoUMetric.classes has the class 'a' twice",
+        option("val_evaluator.2.classes=['a','a\u200b']"),
+    ),
+    Fault(
         "classes of the head",
         "train",
         "model.cls_head: num_classes is 9, but",

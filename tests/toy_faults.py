@@ -3,6 +3,7 @@
 import hashlib
 import json
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ OUT = "out"  # every command writes below it, and nowhere else
 COMMANDS = {
     "train": "train.py cam.py --work-dir out",
     "train_afa": "train.py afa.py --work-dir out",
+    "train_own": "train.py own.py --work-dir out",
     "test": "test.py afa.py afa.pth --work-dir out",
     "predict": "predict.py afa.py afa.pth data/JPEGImages --out out",
     "pseudo_labels": "pseudo_labels.py cam.py cam.pth --split val --kind cam --out out",
@@ -97,6 +99,7 @@ def write_world(folder: Path) -> None:
         test_cfg=dict(pseudo_labels=True),
     )
     _write(folder, "cam", classifier)
+    _write_own(folder)
     _write(folder, "affinity", dict(AFFINITY_NET, data_preprocessor=_preprocessor()))
     (folder / "cams/maps").mkdir(parents=True)
     for img_id in IDS:
@@ -153,6 +156,28 @@ def _write(folder: Path, name: str, model: dict) -> None:
     meta = dict(dataset_meta=dict(classes=CLASSES, palette=PALETTE))
     state = MODELS.build(cfg.model).state_dict()
     torch.save(dict(state_dict=state, meta=meta), folder / f"{name}.pth")
+
+
+def _write_own(folder: Path) -> None:
+    """Write the same photos as photos of one's own, and the config of the classifier for them."""
+    shutil.copytree(folder / "data/JPEGImages", folder / "own")
+    lines = [f"{img_id}.jpg,{CLASSES[1 + index % 3]}" for index, img_id in enumerate(IDS)]
+    (folder / "own/labels.csv").write_text("\n".join(["photo,labels", *lines]) + "\n")
+    cfg = Config.fromfile(folder / "cam.py")
+    for name in ("train", "val", "test"):
+        steps = [
+            step
+            for step in cfg[f"{name}_dataloader"].dataset.pipeline
+            if step.type != "LoadAnnotations"
+        ]
+        cfg[f"{name}_dataloader"].dataset = dict(
+            type="OwnPhotosDataset",
+            data_root="own",
+            data_prefix=dict(img_path=""),
+            split="train" if name == "train" else "val",
+            pipeline=steps,
+        )
+    cfg.dump(folder / "own.py")
 
 
 def write_json(path: str, content: object) -> Callable[[], object]:

@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Find the photos, build the model, predict."""
     args = parse_args()
-    from afa.files.photo_search import find_photos
+    from afa.files.photo_search import find_photos, unread_photos
     from afa.utils.environment import check_environment
 
     check_environment()
@@ -48,6 +48,7 @@ def main() -> None:
             "folders or patterns."
         )
     photos = find_photos(patterns, leave_out=args.out)
+    unread = unread_photos(patterns, leave_out=args.out)
 
     from afa.apis import PredictOptions, init_model, predict_photos
     from afa.engine.checkpoints.carried_config import read_config
@@ -60,8 +61,11 @@ def main() -> None:
     summary = predict_photos(model, photos, args.out, options, args.overwrite)
     skipped = f", {summary.num_skipped} were there already" if summary.num_skipped else ""
     print(f"Predicted {summary.num_done} photos into {args.out}{skipped}.")
-    if summary.left_out:
-        print(f"{len(summary.left_out)} of {len(photos)} photos were left out.", file=sys.stderr)
+    for path in unread:
+        print(f"Left out: '{path}' is of a kind that is not read: convert it.", file=sys.stderr)
+    if left_out := len(summary.left_out) + len(unread):
+        total = len(photos) + len(unread)
+        print(f"{left_out} of {total} photos were left out.", file=sys.stderr)
         sys.exit(1)
 
 

@@ -24,7 +24,7 @@ from torch import nn
 
 from afa.engine.checkpoints.fit import check_checkpoint, dataset_meta
 from afa.engine.config.check import check_config
-from afa.engine.config.components import find_component, nearest
+from afa.engine.config.components import find_component
 from afa.engine.config.files import stage_datasets
 from afa.engine.config.load import import_components, load_config
 from afa.files.crf import crf_of_logits, crf_photo
@@ -32,6 +32,7 @@ from afa.files.label_png import bit_palette
 from afa.files.photo import read_photo, write_picture
 from afa.models.functional import cut_padding, label_map, possible_labels
 from afa.models.refiners.dense_crf import crf_of_model
+from afa.utils.class_names import beside, clean_name, clean_names, nearest_name
 from afa.visualization import draw_segments
 
 # The segmentation, sharpened or not; of a model that does not segment what its CAMs became.
@@ -126,8 +127,8 @@ def _config_classes(cfg: Config) -> tuple[Any, Any]:
     for _, dataset in stage_datasets(cfg, ("test", "val", "train")):
         component = find_component(dataset.get("type"), DATASETS)
         meta = {**getattr(component, "METAINFO", {}), **(dataset.get("metainfo") or {})}
-        if meta.get("classes"):
-            return meta["classes"], meta.get("palette")
+        if isinstance(meta.get("classes"), (list, tuple)):
+            return clean_names(meta["classes"], "metainfo.classes"), meta.get("palette")
     return None, None
 
 
@@ -246,10 +247,13 @@ def class_indices(model: nn.Module, classes: Sequence[str] | None) -> torch.Tens
     if classes is None:
         return None
     known = model.dataset_meta["classes"][1:]
+    classes = [clean_name(name) for name in classes]
     for name in classes:
         if name not in known:
-            hint = nearest(name, known) or f"; the classes are {', '.join(known)}."
-            raise ValueError(f"There is no class '{name}'{hint}")
+            near = nearest_name(name, known)
+            other = f"the classes are {', '.join(known)}."
+            hint = f"did you mean {beside(near, name)}?" if near else other
+            raise ValueError(f"There is no class {beside(name, near)}; {hint}")
     return torch.tensor(sorted({known.index(name) for name in classes}), dtype=torch.int64)
 
 

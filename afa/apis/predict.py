@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -24,6 +24,7 @@ from afa.files.label_png import write_label_png
 from afa.files.photo import decode_photo, read_photo_bytes, write_picture
 from afa.files.photo_search import PhotoFile
 from afa.files.whole_file import read_json_object, safe_join, write_json
+from afa.utils.class_names import clean_name
 from afa.utils.progress import Progress
 from afa.visualization import draw_cam, draw_segments, label_areas
 
@@ -144,7 +145,8 @@ class _Predictor:
         except ValueError as error:
             raise _LeftOutError(str(error)) from error
         result = self._infer(photo, image)
-        record = dict(photo=photo.path.name, sha256=digest, made_with=self.settings)
+        place = PurePosixPath(photo.name).with_name(photo.path.name).as_posix()
+        record = dict(photo=place, sha256=digest, made_with=self.settings)
         self._write(photo.name, record, image, result)
         return True
 
@@ -160,7 +162,7 @@ class _Predictor:
         cams, classes = found.get("cams"), self.options.classes
         if not self.options.cam or cams is None:
             return not self.options.cam
-        return classes is None or set(classes) == set(cams)
+        return classes is None or set(map(clean_name, classes)) == set(cams)
 
     def _infer(self, photo: PhotoFile, image: np.ndarray) -> SegDataSample:
         """Run the model; what fails because of the photo's size must not end the run."""

@@ -19,11 +19,13 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from prettytable import PrettyTable
 
+from afa.datasets.check_masks import compare_with_labels, mask_classes, note_stray_masks
 from afa.datasets.faults import Faults
 from afa.datasets.own_photos import OwnPhotosDataset
 from afa.datasets.wsss_dataset import WSSSDataset
 from afa.files.photo_check import check_photo
 from afa.files.whole_file import write_json
+from afa.utils.class_names import beside, made_of_others
 from afa.utils.ordered_pool import OrderedPool
 
 _MIN_FOR_WORKERS = 50  # starting worker processes takes a second
@@ -83,26 +85,32 @@ def check_datasets(
     init_default_scope("mmseg")
     report = DataReport()
     datasets: dict[str, WSSSDataset] = {}
-    jobs: list[tuple[str, tuple]] = []
+    jobs: list[tuple[str, dict, tuple]] = []
+    masks: dict[str, list[tuple[dict, frozenset[int]]]] = {}
     for name, entry in _merge_equal(entries).items():
         dataset = _build(entry, report)
         if dataset is not None:
             datasets[name] = dataset
             infos = [dataset.get_data_info(index) for index in range(len(dataset))]
             report.splits[name] = _summarize(dataset, infos)
-            jobs += [(name, _job(dataset, entry, info)) for info in infos]
+            jobs += [(name, info, _job(dataset, entry, info)) for info in infos]
     workers = num_workers if len(jobs) >= _MIN_FOR_WORKERS else min(num_workers, 0)
     with OrderedPool(check_photo, workers) as pool:
-        results = pool.map(job for _, job in jobs)
-        for number, ((name, _), found) in enumerate(zip(jobs, results, strict=True), start=1):
+        results = pool.map(job for *_, job in jobs)
+        for number, ((name, info, _), found) in enumerate(zip(jobs, results, strict=True), start=1):
             for kind, sentence in found.faults:
                 report.faults(kind, sentence)
             for kind, sentence in found.notes:
                 report.notes(kind, sentence)
             if found.size is not None:
                 report.splits[name].sizes.append(found.size)
+            if found.mask_values is not None:
+                masks.setdefault(name, []).append((info, found.mask_values))
             if progress is not None:
                 progress(number, len(jobs))
+    for name, dataset in datasets.items():
+        note_stray_masks(dataset, report.notes)
+        compare_with_labels(name, dataset, masks.get(name, []), report.notes, report.faults)
     _note_oddities(datasets, report)
     return report
 
@@ -155,11 +163,9 @@ def _mask_path(info: Mapping[str, Any]) -> str | None:
 
 def _job(dataset: WSSSDataset, entry: Mapping[str, Any], info: Mapping[str, Any]) -> tuple:
     """Return the arguments of :func:`check_photo`."""
-    # Masks hold the labels of all classes of the set, also where the config takes some of them.
-    every = dataset.METAINFO.get("classes") or dataset.metainfo["classes"]
     loads = [step for step in entry.get("pipeline") or () if step.get("type") == "LoadPhoto"]
     apply_exif = loads[-1].get("apply_exif", True) if loads else True
-    return info["img_path"], _mask_path(info), len(every), apply_exif
+    return info["img_path"], _mask_path(info), len(mask_classes(dataset)), apply_exif
 
 
 def _note_oddities(datasets: Mapping[str, WSSSDataset], report: DataReport) -> None:
@@ -189,9 +195,14 @@ def _note_oddities(datasets: Mapping[str, WSSSDataset], report: DataReport) -> N
 
 
 def _note_alike_classes(classes: tuple[str, ...], report: DataReport) -> None:
+    for name, parts in made_of_others(classes).items():
+        report.notes("class made of others", f"'{name}' is made of {' and '.join(parts)}.")
     for number, name in enumerate(classes):
         for other in difflib.get_close_matches(name, classes[number + 1 :], cutoff=0.85):
-            report.notes("alike classes", f"'{name}' and '{other}': if one is a slip, mend it.")
+            report.notes(
+                "alike classes",
+                f"{beside(name, other)} and {beside(other, name)}: if one is a slip, mend it.",
+            )
 
 
 def report_lines(report: DataReport, limit: int = 20) -> list[str]:

@@ -9,7 +9,6 @@ Both may come from strangers: JSON is data by nature, and an XML file that decla
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from afa.datasets.faults import ReportFault, raise_fault
 from afa.files.whole_file import write_text
+from afa.utils.class_names import beside, clean_name, clean_names, nearest_name
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 SubLabels = dict[str, dict[str, int]]
@@ -169,7 +169,8 @@ def load_sub_labels(
             raise ValueError(f"'{path}' names the image '{img_id}' twice: keep one entry.")
         if not isinstance(entry, JSONObject):
             raise ValueError(f"the entry of '{img_id}' in '{path}' {form}")
-        table[img_id] = dict(entry.pairs)
+        names = clean_names((name for name, _ in entry.pairs), f"'{path}', '{img_id}'")
+        table[img_id] = dict(zip(names, (sub for _, sub in entry.pairs), strict=True))
     return {
         img_id: _check_sub(table.get(img_id), names, num_sub, known, f"'{img_id}' in '{path}'")
         for img_id, names in labels.items()
@@ -231,10 +232,10 @@ def in_order(
     names = list(names)
     for name in names:
         if name not in foreground:
-            near = difflib.get_close_matches(name, foreground, n=1)
+            near = nearest_name(name, foreground)
             other = hint or f"the classes are {', '.join(foreground)}."
-            advice = f"did you mean '{near[0]}'?" if near else other
-            report("unknown class", f"Unknown class '{name}' in {where}: {advice}")
+            advice = f"did you mean {beside(near, name)}?" if near else other
+            report("unknown class", f"Unknown class {beside(name, near)} in {where}: {advice}")
     return [name for name in foreground if name in names]
 
 
@@ -290,7 +291,7 @@ def _read_table(path: Path, report: ReportFault) -> dict[str, list[str]]:
         img_id = stem if dot and f".{suffix.lower()}" in _IMAGE_SUFFIXES else key
         if img_id in table:
             report("labels file", f"'{path}' names the image '{img_id}' twice: keep one entry.")
-        table[img_id] = names
+        table[img_id] = [clean_name(name) for name in names]
     return table
 
 
@@ -320,7 +321,7 @@ def _read_xml(path: Path, difficult: str) -> tuple[list[str], bool]:
             dropped = True
             continue
         # Only the object's own name: VOC person layouts nest <part><name>head</name></part>.
-        names.append((node.findtext("name") or "").strip())
+        names.append(clean_name(node.findtext("name") or ""))
     return [name for name in names if name], dropped
 
 

@@ -12,7 +12,7 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -20,6 +20,14 @@ from afa.datasets.faults import ReportFault, raise_fault
 from afa.datasets.image_labels import JSONObject, in_order, parse_json_object
 from afa.files.photo_search import PHOTO_SUFFIXES
 from afa.files.whole_file import safe_join
+from afa.utils.class_names import (
+    beside,
+    clean_name,
+    look,
+    made_of_others,
+    stands_for_nothing,
+    why_no_name,
+)
 
 SPLITS = ("train", "val", "test")
 VAL_SHARE = 0.2
@@ -27,6 +35,8 @@ MAX_CLASSES = 254  # masks have one byte: 0 is the background, 255 is ignored
 _PHOTO = ("photo", "image", "file", "filename")
 _LABELS = ("labels", "label", "classes", "class")
 _TRUE, _FALSE = {"1", "1.0", "x", "true", "yes"}, {"", "0", "0.0", "false", "no"}
+_BETWEEN = re.compile("[;|,\uff1b\uff5c\uff0c\u3001]")  # labels; the last ones are full-width
+_CLASSES_FILE = "classes.txt"
 _FORM = "write 'photo,labels' into its first line, or 'photo' and one column for each class"
 
 
@@ -86,8 +96,14 @@ def read_own_labels(path: str | Path, report: ReportFault = raise_fault) -> OwnL
     path = Path(path)
     table = read_label_table(path, report)
     rows = _named(table.rows, path, report)
-    used = sorted({label for row in rows for label in row.labels})
-    classes = _classes(path, used if table.classes is None else table.classes, report)
+    listed = _listed_classes(path)
+    if table.classes is None:
+        rows = [_without_odd_labels(row, listed or (), path, report) for row in rows]
+    names = table.classes if listed is None else listed
+    if names is None:
+        names = sorted({label for row in rows for label in row.labels})
+        _check_made_up(names, path, report)
+    classes = _classes(path, names, report)
     hint = "add it to classes.txt or take it out."
     labels = [in_order(row.labels, classes, f"'{path}', {row.where}", report, hint) for row in rows]
     rows = [row._replace(labels=known) for row, known in zip(rows, labels, strict=True)]
@@ -163,14 +179,56 @@ def _named(rows: Iterable[LabelRow], path: Path, report: ReportFault) -> list[La
     return list(seen.values())
 
 
+def _listed_classes(path: Path) -> list[str] | None:
+    """Read the classes of classes.txt beside the file; None if there is none."""
+    source = path.with_name(_CLASSES_FILE)
+    if not source.is_file():
+        return None
+    names = [name for line in read_text(source).splitlines() if (name := clean_name(line))]
+    return names[1:] if names[:1] == ["background"] else names
+
+
+def _without_odd_labels(
+    row: LabelRow, listed: Collection[str], path: Path, report: ReportFault
+) -> LabelRow:
+    """Report labels that are no names of classes, and leave them out."""
+    labels = []
+    for label in row.labels:
+        why = None if label in listed else why_no_name(label)
+        if why:
+            report(
+                "class name",
+                f"'{path}', {row.where}: '{label}' is no class name: {why}; a class that is really "
+                f"called so must stand in {_CLASSES_FILE}.",
+            )
+        else:
+            labels.append(label)
+    return row._replace(labels=labels)
+
+
+def _check_made_up(names: Sequence[str], path: Path, report: ReportFault) -> None:
+    """Report classes that only a slip has made: several labels in one, or marks such as 0 and 1."""
+    if made := made_of_others(names):
+        lines = [f"'{name}' is made of {' and '.join(made[name])}" for name in made]
+        report(
+            "class made of others",
+            f"'{path}' has classes that are made of other classes ({'; '.join(lines)}): write ';' "
+            f"or '|' between the labels of a photo, or list all classes in {_CLASSES_FILE}.",
+            lines,
+        )
+    words = {name.casefold() for name in names}
+    if words <= _TRUE | _FALSE and words & _FALSE:
+        report(
+            "class name",
+            f"The labels of '{path}' are only {' and '.join(names)}: name the column after the "
+            f"class that they are about, or list them in {_CLASSES_FILE} if they are classes.",
+        )
+
+
 def _classes(path: Path, names: Sequence[str], report: ReportFault) -> list[str]:
-    """Return the foreground classes, from classes.txt if it is there, and check their names."""
-    source = path.with_name("classes.txt")
-    if source.is_file():
-        names = [line.strip() for line in read_text(source).splitlines() if line.strip()]
-        names = names[1:] if names[:1] == ["background"] else names
-    else:
-        source = path
+    """Check the names of the foreground classes and return them."""
+    source = path.with_name(_CLASSES_FILE)
+    source = source if source.is_file() else path
     if not 1 <= len(names) <= MAX_CLASSES:
         raise ValueError(
             f"'{source}' has {len(names)} classes: there must be 1 to {MAX_CLASSES}, without the "
@@ -178,7 +236,7 @@ def _classes(path: Path, names: Sequence[str], report: ReportFault) -> list[str]
         )
     seen: dict[str, str] = {}
     for name in names:
-        key = " ".join(name.casefold().split())
+        key = look(name)
         if key == "background":
             report(
                 "class name",
@@ -187,8 +245,10 @@ def _classes(path: Path, names: Sequence[str], report: ReportFault) -> list[str]
             )
             continue
         elif key in seen:
-            how = "is there twice" if seen[key] == name else f"is all but '{seen[key]}'"
-            report("class name", f"The class '{name}' of '{source}' {how}: keep one spelling.")
+            other = seen[key]
+            how = "is there twice" if other == name else f"is all but {beside(other, name)}"
+            shown = beside(name, other)
+            report("class name", f"The class {shown} of '{source}' {how}: keep one spelling.")
         seen.setdefault(key, name)
     return list(seen.values())
 
@@ -260,11 +320,19 @@ def read_text(path: Path) -> str:
 def _csv_lines(text: str, path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield place and cells of each line that is not blank."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    mark = max(",;\t", key=re.sub(r'"[^"]*"', "", first).count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+    told = re.match(r'\s*"?sep=([,;\t|])', first, re.IGNORECASE)  # Excel's own line
+    mark = told[1] if told else max(",;\t\uff0c\uff1b", key=re.sub(r'"[^"]*"', "", first).count)
+    # A quote counts after a space, too.
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=True
+    )
     try:
         for cells in reader:
-            if any(cell.strip() for cell in cells):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if told:
+                told = None
+            else:
                 yield f"line {reader.line_num}", [cell.strip() for cell in cells]
     except csv.Error as error:
         raise ValueError(
@@ -275,6 +343,7 @@ def _csv_lines(text: str, path: Path) -> Iterator[tuple[str, list[str]]]:
 def _csv_table(text: str, path: Path, report: ReportFault) -> LabelTable:
     lines = _csv_lines(text, path)
     _, header = next(lines, ("", []))
+    header = [clean_name(cell) for cell in header]
     while header and not header[-1]:
         header.pop()
     if not header:
@@ -294,9 +363,24 @@ def _csv_table(text: str, path: Path, report: ReportFault) -> LabelTable:
         if labels is None:
             names = _marked(cells, header, classes, f"'{path}', {where}", report)
         else:
-            names = [name.strip() for name in re.split(r"[;|,]", cells[labels]) if name.strip()]
+            names = split_labels(cells[labels])
         rows.append(LabelRow(where, cells[photo], names, None if split is None else cells[split]))
     return LabelTable(None if labels is not None else [header[i] for i in classes], rows)
+
+
+def split_labels(text: str) -> list[str]:
+    """Split the labels of one photo, which may stand in quotes or be a list as Python writes it."""
+    inside = text.strip()
+    if inside.startswith("[") and inside.endswith("]"):
+        inside = inside[1:-1]
+    return [name for part in _BETWEEN.split(_unquoted(inside)) if (name := _unquoted(part))]
+
+
+def _unquoted(text: str) -> str:
+    """Take a pair of quotes off a text that has no others of their kind."""
+    text = clean_name(text)
+    pair = text[:1] in ("'", '"') and len(text) > 1 and text[-1] == text[0]
+    return clean_name(text[1:-1]) if pair and text.count(text[0]) == 2 else text
 
 
 def _columns(header: list[str], path: Path) -> tuple[int, int | None, int | None, list[int]]:
@@ -315,6 +399,12 @@ def _columns(header: list[str], path: Path) -> tuple[int, int | None, int | None
             f"Column {header.index('') + 1} of '{path}' has no name in the first line."
         )
     others = [i for i in range(len(header)) if i not in (photo, labels, split)]
+    for i in others if labels is None else ():
+        if stands_for_nothing(header[i]):
+            raise ValueError(
+                f"The column '{header[i]}' of '{path}' is no class: a photo without any class has "
+                "0 in all columns; take it out."
+            )
     if labels is not None and others:
         raise ValueError(
             f"'{path}' has a column '{header[others[0]]}' beside '{header[labels]}': the columns "
@@ -352,5 +442,5 @@ def _json_rows(text: str, path: Path, report: ReportFault) -> Iterator[LabelRow]
                 f"the value of '{name}' is neither.",
             )
             continue
-        names = [label.strip() for label in entry["labels"] if label.strip()]
+        names = [label for text in entry["labels"] if (label := clean_name(text))]
         yield LabelRow(f"entry '{name}'", name.strip(), names, split)

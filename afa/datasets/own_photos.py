@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from mmseg.registry import DATASETS
@@ -15,6 +16,7 @@ from afa.datasets.own_labels import SPLITS, find_labels_file, photo_stem, read_o
 from afa.datasets.wsss_dataset import WSSSDataset
 from afa.files.label_png import bit_palette
 from afa.files.photo_search import PHOTO_SUFFIXES, find_photos
+from afa.utils.class_names import clean_names
 
 
 @DATASETS.register_module()
@@ -53,9 +55,10 @@ class OwnPhotosDataset(WSSSDataset):
         self.own_labels = read_own_labels(path, report)
         classes = self.own_labels.classes
         metainfo = dict(kwargs.pop("metainfo", None) or {})
-        if "classes" in metainfo and tuple(metainfo["classes"]) != classes:
+        given = clean_names(metainfo.get("classes", classes), "metainfo.classes")
+        if given != classes:
             raise ValueError(
-                f"metainfo.classes is {', '.join(metainfo['classes'])}, but '{path}' has "
+                f"metainfo.classes is {', '.join(given)}, but '{path}' has "
                 f"{', '.join(classes)}: leave metainfo.classes out."
             )
         metainfo["classes"] = classes
@@ -83,7 +86,7 @@ class OwnPhotosDataset(WSSSDataset):
         Raises:
             ValueError: If a folder or photo is missing, or the split is empty.
         """
-        finder = _PhotoFinder(self._folder("img_path", "Photo"))
+        finder = self._finder
         seg_dir = self.data_prefix.get("seg_map_path")
         photos = [photo for photo in self.own_labels.photos if photo.split == self.split]
         if not photos:
@@ -120,9 +123,17 @@ class OwnPhotosDataset(WSSSDataset):
             )
         return data_list
 
+    @cached_property
+    def _finder(self) -> _PhotoFinder:
+        return _PhotoFinder(self._folder("img_path", "Photo"))
+
+    def has_photo(self, img_id: str) -> bool:
+        """Tell whether the folder has a photo of a name, of any kind that is read."""
+        return any(photo_stem(name) == img_id for name in self._finder.find(img_id))
+
     def unlisted(self) -> list[str]:
         """List the photos of the folder that the labels file does not name, in any split."""
-        finder = _PhotoFinder(self._folder("img_path", "Photo"))
+        finder = self._finder
         listed = {name for photo in self.own_labels.photos for name in finder.find(photo.name)}
         stems = {_path_stem(os.path.join(finder.folder, name)) for name in listed}
         masks = self.data_prefix.get("seg_map_path")

@@ -20,6 +20,7 @@ from afa.datasets.image_labels import (
 )
 from afa.files.label_png import read_label_png
 from afa.files.whole_file import safe_join, write_text
+from afa.utils.class_names import clean_names
 
 
 @DATASETS.register_module()
@@ -67,6 +68,13 @@ class WSSSDataset(BaseSegDataset):
             for step in kwargs.get("pipeline") or []
         )
         super().__init__(**kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: Any = None) -> dict[str, Any]:
+        loaded = super()._load_metainfo(metainfo)
+        if isinstance(loaded.get("classes"), (list, tuple)):
+            loaded["classes"] = clean_names(loaded["classes"], "metainfo.classes")
+        return loaded
 
     def load_data_list(self) -> list[dict]:
         """List the images of the split with their labels.
@@ -127,6 +135,10 @@ class WSSSDataset(BaseSegDataset):
             return set()
         folder = self._folder("img_path", "Image")
         return set(without_file(labelled_ids(self.image_labels), folder, self.img_suffix))
+
+    def has_photo(self, img_id: str) -> bool:
+        """Tell whether the folder of this set has a photo of a name, in any split."""
+        return os.path.isfile(os.path.join(self.data_prefix["img_path"], img_id + self.img_suffix))
 
     def _info(self, folder: str, file_name: str, img_id: str) -> dict[str, Any]:
         """Return what every image has, whatever its labels are."""

@@ -52,17 +52,23 @@ def draw_label(
     Raises:
         ValueError: If a segmentation is malformed.
     """
+    return _draw(regions, height, width, crowd)[0]
+
+
+def _draw(regions: Sequence[Region], height: int, width: int, crowd: str) -> tuple[np.ndarray, int]:
+    """Draw a label map; also count the annotations that cover no pixel."""
     if crowd not in CROWDS:
         raise ValueError(f"crowd must be 'class' or 'ignore', got '{crowd}'.")
     label: np.ndarray = np.zeros((height, width), dtype=np.uint8)
     # Reversed before a stable sort: among equals the first of the file is drawn last.
     layers = [(one, encode_segmentation(one.segmentation, height, width)) for one in regions][::-1]
-    layers = [(region, mask) for region, mask in layers if mask is not None]
-    layers.sort(key=lambda layer: (not layer[0].is_crowd, -int(mask_utils.area(layer[1]))))
-    for region, mask in layers:
+    sized = [(one, mask, int(mask_utils.area(mask))) for one, mask in layers if mask is not None]
+    sized = [layer for layer in sized if layer[2]]
+    sized.sort(key=lambda layer: (not layer[0].is_crowd, -layer[2]))
+    for region, mask, _ in sized:
         ignored = region.is_crowd and crowd == "ignore"
         label[mask_utils.decode(mask) > 0] = IGNORE if ignored else region.label
-    return label
+    return label, len(regions) - len(sized)
 
 
 def encode_segmentation(segmentation: Any, height: int, width: int) -> dict | None:
@@ -141,6 +147,7 @@ class ImageResult(NamedTuple):
 
     made: bool  # whether its label map was drawn; False if it was there already
     fault: str = ""  # why it cannot be used, in a few words; empty if it can
+    num_blank: int = 0  # annotations that cover no pixel, where it was drawn
 
 
 def draw_missing_mask(
@@ -168,13 +175,13 @@ def draw_missing_mask(
         _check_photo(safe_join(photos, img_id, ".jpg"), height, width)
         if is_whole_label_png(path, height, width):
             return ImageResult(False)
-        label = draw_label(regions, height, width, crowd)
+        label, num_blank = _draw(regions, height, width, crowd)
     except ValueError as error:
         return ImageResult(False, str(error))
     write_label_png(path, label)
     if not is_whole_label_png(path, height, width):
         raise OSError(f"Label map '{path}' was written and is not whole: check the disk.")
-    return ImageResult(True)
+    return ImageResult(True, num_blank=num_blank)
 
 
 def _check_photo(path: Path, height: int, width: int) -> None:

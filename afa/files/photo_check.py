@@ -24,6 +24,7 @@ class PhotoFindings(NamedTuple):
     faults: list[tuple[str, str]]  # kind and sentence
     notes: list[tuple[str, str]]
     size: tuple[int, int] | None  # (height, width) as it is loaded; None if it cannot be
+    mask_values: frozenset[int] | None = None  # those in its mask; None without a good one
 
 
 def check_photo(
@@ -38,10 +39,11 @@ def check_photo(
         apply_exif: Whether the photo is loaded upright, as its EXIF orientation says.
 
     Returns:
-        Faults, things worth a look, and the size.
+        Faults, things worth a look, the size, and the values that occur in the mask.
     """
     faults: list[tuple[str, str]] = []
     notes: list[tuple[str, str]] = []
+    values: frozenset[int] | None = None
     try:
         data = read_photo_bytes(img_path)
         with tempfile.TemporaryFile() as said, _stderr_into(said.fileno()):
@@ -55,21 +57,23 @@ def check_photo(
         faults.append(("damaged photo", sentence))
     if mask_path is not None:
         turned = exif_orientation(data) != 1
-        faults += _mask_faults(mask_path, (height, width), num_labels, turned)
+        found, values = _read_mask(mask_path, (height, width), num_labels, turned)
+        faults += found
         if turned:
             state = "upright" if apply_exif else "as stored, against its EXIF data"
             sentence = f"'{img_path}' is loaded {state}: see that '{mask_path}' lies as it does."
             notes.append(("turned photo with a mask", sentence))
-    return PhotoFindings(faults, notes, (height, width))
+    return PhotoFindings(faults, notes, (height, width), values)
 
 
-def _mask_faults(
+def _read_mask(
     path: str, size: tuple[int, int], num_labels: int, turned: bool
-) -> list[tuple[str, str]]:
+) -> tuple[list[tuple[str, str]], frozenset[int] | None]:
+    """Give the faults of a mask, and the values that occur in it."""
     try:
         mask = read_label_png(path)
     except ValueError as error:
-        return [("unreadable mask", str(error))]
+        return [("unreadable mask", str(error))], None
     faults = []
     if mask.shape != size:
         hint = "make both of one size."
@@ -79,13 +83,13 @@ def _mask_faults(
             )
         sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its photo {size[1]} x {size[0]}"
         faults.append(("mask size", f"The mask '{path}' is {sizes}: {hint}"))
-    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:255])
-    wrong = [str(value) for value in values if value >= num_labels]
+    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
+    wrong = [str(value) for value in values if num_labels <= value < 255]
     if wrong:
         shown = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
         rule = f"labels are 0 to {num_labels - 1}, and 255 for ignored pixels."
         faults.append(("mask value", f"The mask '{path}' has the values {shown}: {rule}"))
-    return faults
+    return faults, None if faults else frozenset(values)
 
 
 @contextlib.contextmanager

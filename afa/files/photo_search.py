@@ -14,6 +14,11 @@ PHOTO_SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif",
     ".tiff", ".webp",
 )  # fmt: skip
+# Kinds of photos that no reader here knows.
+UNREAD_SUFFIXES = (
+    ".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".orf", ".psd", ".raf",
+    ".rw2",
+)  # fmt: skip
 _WILDCARDS = "*?["
 
 
@@ -54,18 +59,42 @@ def find_photos(
             duplicates += key in found
             found.setdefault(key, (path, root))
         if len(found) == before and not duplicates:
+            unread = len(unread_photos([item], leave_out))
+            there = (
+                f" {unread} are of kinds that are not read: convert them to JPEG." if unread else ""
+            )
             raise ValueError(
                 f"There is no photo in '{item}': photos are files that end in "
                 f"{', '.join(PHOTO_SUFFIXES)} (a photo that is named itself may end in anything)."
+                f"{there}"
             )
     return _named(list(found.values()))
 
 
-def _expand(item: str, left_out: str | None) -> Iterator[tuple[Path, Path]]:
+def unread_photos(inputs: Sequence[str | Path], leave_out: str | Path | None = None) -> list[Path]:
+    """Find what :func:`find_photos` passes over: photos of kinds that are not read, such as HEIC.
+
+    One that lies beside a photo of its name, as cameras write JPEG and raw, does not count, nor
+    does one that is named itself, which is a photo there.
+    """
+    left_out = None if leave_out is None else os.path.realpath(leave_out)
+    places = [str(item) for item in inputs if not os.path.isfile(item)]
+    found = [path for item in places for path, _ in _expand(item, left_out, UNREAD_SUFFIXES)]
+    return [path for path in dict.fromkeys(found) if not _has_twin(path)]
+
+
+def _has_twin(path: Path) -> bool:
+    stem = glob.escape(str(path.with_suffix("")))
+    return any(_is_photo(other) for other in glob.glob(f"{stem}.*"))
+
+
+def _expand(
+    item: str, left_out: str | None, suffixes: tuple[str, ...] = PHOTO_SUFFIXES
+) -> Iterator[tuple[Path, Path]]:
     """Give the photos of one input, each with the folder that its name starts from."""
     path = fixed = Path(item)
     if path.is_dir():
-        yield from ((photo, path) for photo in _walk(item, left_out))
+        yield from ((photo, path) for photo in _walk(item, left_out, suffixes))
         return
     if path.exists():
         yield path, path.parent
@@ -77,22 +106,22 @@ def _expand(item: str, left_out: str | None) -> Iterator[tuple[Path, Path]]:
     for match in sorted(glob.glob(item, recursive=True)):
         if os.path.isdir(match):
             if "**" not in item:  # which has listed what is in the folders already
-                yield from ((photo, fixed) for photo in _walk(match, left_out))
-        elif _is_photo(match) and not _below(os.path.realpath(match), left_out):
+                yield from ((photo, fixed) for photo in _walk(match, left_out, suffixes))
+        elif _is_photo(match, suffixes) and not _below(os.path.realpath(match), left_out):
             yield Path(match), fixed
 
 
-def _is_photo(path: str) -> bool:
+def _is_photo(path: str, suffixes: tuple[str, ...] = PHOTO_SUFFIXES) -> bool:
     # macOS leaves '._x.jpg' beside x.jpg on foreign discs.
     name = os.path.basename(path)
-    return name.lower().endswith(PHOTO_SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(suffixes) and not name.startswith(".")
 
 
 def _below(path: str, folder: str | None) -> bool:
     return folder is not None and (path == folder or path.startswith(folder + os.sep))
 
 
-def _walk(folder: str, left_out: str | None) -> Iterator[Path]:
+def _walk(folder: str, left_out: str | None, suffixes: tuple[str, ...]) -> Iterator[Path]:
     """Give the photos of a folder and its sub-folders; a link that leads back ends there."""
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, followlinks=True):
@@ -102,7 +131,7 @@ def _walk(folder: str, left_out: str | None) -> Iterator[Path]:
             continue
         seen.add(real)
         folders.sort()
-        yield from (Path(here, name) for name in sorted(files) if _is_photo(name))
+        yield from (Path(here, name) for name in sorted(files) if _is_photo(name, suffixes))
 
 
 def _named(found: Sequence[tuple[Path, Path]]) -> list[PhotoFile]:

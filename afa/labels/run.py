@@ -31,6 +31,7 @@ from afa.labels.folder import PLOT, SUMMARY, LabelFolder, LabelJob, finish_label
 from afa.labels.makers import MaskMaker
 from afa.labels.options import LabelOptions, StageOptions
 from afa.labels.split import Item, SplitData, prepare_item, prepared, split_name
+from afa.utils.class_names import clean_names
 from afa.utils.environment import collect_versions, device_name
 from afa.utils.first_process import first_process
 from afa.utils.ordered_pool import OrderedPool, default_workers
@@ -112,7 +113,7 @@ def mean_classes(cfg: Config) -> tuple[str, ...] | None:
         metrics = cfg.get(key) or []
         for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
             if metric.get("type") == "WSSSIoUMetric" and metric.get("classes"):
-                return tuple(metric["classes"])
+                return clean_names(metric["classes"], f"{key}.classes")
     return None
 
 

@@ -7,7 +7,7 @@ through the restricted reader of torch (`weights_only=True`), which calls only w
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,30 @@ def load_state(path: str | os.PathLike) -> object:
         raise ValueError(text) from error
     except Exception as error:  # torch raises a dozen types, down to KeyError, for broken files
         raise ValueError(_explain(path, error)) from error
+
+
+def refuse_non_finite(weights: Mapping[Any, Any]) -> None:
+    """Refuse weights that hold NaN or infinite numbers, which make everything NaN.
+
+    Args:
+        weights: Name to tensor; other entries do not count.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    tensors = {name: one for name, one in weights.items() if isinstance(one, torch.Tensor)}
+    wrong = [str(name) for name, one in tensors.items() if not _is_finite(one)]
+    if wrong:
+        raise ValueError(
+            f"NaN or infinite numbers in {len(wrong)} of {len(tensors)} weights, the first is "
+            f"'{wrong[0]}': take an earlier checkpoint of the training, or fetch the file again."
+        )
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.is_floating_point() or tensor.is_meta or tensor.layout != torch.strided:
+        return True
+    return bool(tensor.float().isfinite().all())  # kinds of 8 bits cannot be asked themselves
 
 
 def save_state(state: object, path: str | os.PathLike) -> None:

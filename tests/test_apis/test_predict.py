@@ -59,6 +59,7 @@ def test_the_record_has_scores_shares_and_predicted_classes(model, photos, tmp_p
     for photo in photos:
         result = inference_model(model, photo.path)
         found = record(tmp_path / "out", photo.name)
+        assert found["photo"] == f"{photo.name}.png"  # with its sub-folder
         label = result.pred_sem_seg.data[0].numpy()
         scores = dict(zip(CLASSES[1:], result.pred_label.tolist(), strict=True))
         assert found["scores"] == pytest.approx(scores, abs=1e-4)

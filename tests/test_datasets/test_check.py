@@ -147,6 +147,7 @@ def test_annotations_in_xml(tree):
     (tree / "split.txt").write_text("a\nb\nc\n")
     (tree / "xml" / "a.xml").write_text("<annotation>")
     (tree / "xml" / "b.xml").write_text("<annotation></annotation>")
+    cv2.imwrite(str(tree / "mask" / "c.png"), np.full((6, 8), 2, np.uint8))
     (tree / "xml" / "stray.xml").write_text("<annotation></annotation>")
     report = check_datasets(dict(train=dict(voc(tree), image_labels="xml")))
     assert "Malformed annotation" in lines(report, "annotation")[0]
@@ -193,7 +194,7 @@ def test_apply_exif_of_the_pipeline_counts(own, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "own" / "5.jpg", exif=exif)
-    write_label_png(tmp_path / "own" / "masks" / "5.png", np.zeros((20, 30), np.uint8))
+    write_label_png(tmp_path / "own" / "masks" / "5.png", np.ones((20, 30), np.uint8))
     assert not check_datasets(dict(train=own)).fit
     entry = dict(own, pipeline=[dict(type="LoadPhoto", apply_exif=False)])
     report = check_datasets(dict(train=entry))

@@ -287,3 +287,72 @@ def test_rows_with_faults_are_gathered_and_left_out(tmp_path):
     problems = Faults()
     found = table(tmp_path, '{"a": 1, "b": ["cat"]}', "labels.json", report=problems)
     assert photos(found) == [("b", ["cat"], None)] and problems.count == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'photo, labels\na.jpg, "cat;dog"\nb.jpg, \'sea lion\'\nc.jpg, ""\n',
+        "photo,labels\na.jpg,cat\uff1bdog\nb.jpg,sea\u00a0\u200blion\nc.jpg,\u00a0\n",
+        "photo\uff0clabels\na.jpg\uff0ccat\u3001dog\nb.jpg\uff0csea  lion\nc.jpg\uff0c\n",
+        "sep=;\nphoto;labels\na.jpg;cat,dog\nb.jpg;sea lion\nc.jpg;\n",
+        '\n"sep=,"\r\nphoto,labels\r\na.jpg,cat;dog\r\nb.jpg,sea lion\r\nc.jpg,\r\n',
+        "SEP=\t\nphoto\tlabels\na.jpg\tcat;dog\nb.jpg\tsea lion\nc.jpg\t\n",
+        "photo,labels\na.jpg,\"['cat', 'dog']\"\nb.jpg,['sea lion']\nc.jpg,[]\n",
+        'photo,labels\na.jpg,"[""cat"", ""dog""]"\nb.jpg,[sea lion]\nc.jpg,[ ]\n',
+        "photo;labels\na.jpg;'cat','dog'\nb.jpg;'sea lion'\nc.jpg;''\n",
+        "photo;labels\na.jpg;'cat,dog'\nb.jpg;sea\tlion;\nc.jpg;;\n",
+    ],
+)
+def test_labels_that_are_clear_are_read(tmp_path, text):
+    wanted = [("a.jpg", ["cat", "dog"], None), ("b.jpg", ["sea lion"], None), ("c.jpg", [], None)]
+    assert photos(table(tmp_path, text)) == wanted
+
+
+def test_lines_are_counted_with_that_of_the_separator(tmp_path):
+    with pytest.raises(ValueError, match="line 3 has 1 columns"):
+        table(tmp_path, "sep=;\nphoto;labels\na.jpg\n")
+
+
+def test_a_name_has_one_spelling_in_every_kind_of_file(write):
+    for text, name in (
+        ("photo,labels\na.jpg,cha\u0302t\nb.jpg,ch\u00e2t\u200b\n", "labels.csv"),
+        ("photo,cha\u0302t\na.jpg,1\nb.jpg,0\n", "columns.csv"),
+        ('{"a.jpg": ["cha\u0302t"], "b.jpg": ["\u00a0ch\u00e2t"]}', "labels.json"),
+    ):
+        assert read_own_labels(write(text, name)).classes == ("background", "ch\u00e2t")
+    write("\u200bcha\u0302t\u00a0\n", "classes.txt")
+    own = read_own_labels(write("photo,labels\na.jpg,ch\u00e2t\n"))
+    assert own.classes == ("background", "ch\u00e2t") and own.photos[0].labels == ("ch\u00e2t",)
+
+
+def test_names_in_classes_txt_are_names_whatever_they_look_like(write):
+    write("cat\ndog\ncat/dog\ncat dog\nnan\n", "classes.txt")
+    own = read_own_labels(write("photo,labels\na.jpg,cat/dog;nan\nb.jpg,cat dog\n"))
+    assert [photo.labels for photo in own.photos] == [("cat/dog", "nan"), ("cat dog",)]
+    with pytest.raises(ValueError, match=r"line 2: 'None' is no class name: leave the labels"):
+        read_own_labels(write("photo,labels\na.jpg,None\n"))
+
+
+def test_columns_are_classes_whatever_signs_they_have(write):
+    own = read_own_labels(write("photo,cat,dog,cat/dog,cat dog\na.jpg,0,0,1,1\n"))
+    assert own.photos[0].labels == ("cat/dog", "cat dog")
+    with pytest.raises(ValueError, match=r"The column '-' of .* is no class"):
+        read_own_labels(write("photo,cat,-\na.jpg,0,1\n"))
+
+
+def test_all_odd_labels_and_classes_made_of_others_are_gathered(write):
+    text = "photo,labels\na,cat\nb,dog\nc,cat dog\nd,nan\ne,cat/dog\nf,dog cat\n"
+    problems = Faults()
+    own = read_own_labels(write(text), problems)
+    assert {kind: len(found) for kind, found in problems.found.items()} == {
+        "class name": 2,
+        "class made of others": 2,
+    }
+    assert problems.found["class made of others"][0] == "'cat dog' is made of cat and dog"
+    assert own.photos[3].labels == () and own.photos[2].labels == ("cat dog",)
+
+
+def test_one_class_may_be_called_as_a_mark(write):
+    own = read_own_labels(write("photo,labels\na.jpg,x\nb.jpg,1\n"))
+    assert own.classes == ("background", "1", "x")

@@ -288,3 +288,21 @@ def test_ids_that_lead_out_of_a_folder_are_refused(tmp_path, img_id):
     found = []
     assert check_ids(["a/b", img_id], "list", lambda *fault: found.append(fault)) == ["a/b"]
     assert len(found) == 1 and found[0][0] == "split file"
+
+
+def test_names_of_classes_have_one_spelling(tree):
+    classes = ("background", "sea\u00a0lion", "ch\u00e2t")
+    xml = "<a><object><name>sea \n lion</name></object><object><name>cha\u0302t</name></object></a>"
+    (tree / "xml/a.xml").write_text(xml, encoding="utf-8")
+    labels = {"a": ["cha\u0302t\u200b", "sea  lion"]}
+    (tree / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+    (tree / "split.txt").write_text("a\n")
+    for source in ("labels.json", "xml"):
+        made = make(tree, image_labels=source, metainfo=dict(classes=classes))
+        assert made.metainfo["classes"] == ("background", "sea lion", "ch\u00e2t")
+        assert made.get_data_info(0)["gt_label"].tolist() == [1, 1]
+
+
+def test_photos_of_other_splits_are_there_too(tree):
+    made = make(tree)
+    assert made.has_photo("c") and not made.has_photo("d")

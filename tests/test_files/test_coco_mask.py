@@ -134,15 +134,15 @@ def truth(value: int) -> np.ndarray:
 
 def test_label_map_is_drawn_once_and_redrawn_if_not_whole(prepare, tmp_path):
     path = tmp_path / "a.png"
-    assert prepare() == (True, "")
+    assert prepare() == (True, "", 0)
     np.testing.assert_array_equal(read_label_png(path), truth(1))
     before = path.stat().st_mtime_ns
-    assert prepare() == (False, "") and path.stat().st_mtime_ns == before
+    assert prepare() == (False, "", 0) and path.stat().st_mtime_ns == before
     path.write_bytes(path.read_bytes()[:-5])
-    assert prepare() == (True, "")
+    assert prepare() == (True, "", 0)
     np.testing.assert_array_equal(read_label_png(path), truth(1))
     Image.new("P", (WIDTH, HEIGHT + 1)).save(path)
-    assert prepare() == (True, "")
+    assert prepare() == (True, "", 0)
     with Image.open(path) as image:
         assert image.mode == "P" and image.getpalette()[3:6] == [128, 0, 0]
 
@@ -156,18 +156,18 @@ def test_the_stored_size_of_a_photo_counts_not_its_exif_rotation(prepare, tmp_pa
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a.jpg", exif=exif)
-    assert prepare() == (True, "")
+    assert prepare() == (True, "", 0)
 
 
 def test_faults_are_told_and_nothing_is_written(prepare, tmp_path):
-    made, fault = prepare([Region(1, False, [[1, 2, 3]])])
+    made, fault, _ = prepare([Region(1, False, [[1, 2, 3]])])
     assert not made and "x and y by turns" in fault
     Image.new("RGB", (HEIGHT, WIDTH)).save(tmp_path / "a.jpg")
-    assert prepare() == (False, "its photo has 30x40 pixels, its annotations 40x30")
+    assert prepare() == (False, "its photo has 30x40 pixels, its annotations 40x30", 0)
     (tmp_path / "a.jpg").write_bytes(b"no photo")
-    assert prepare() == (False, "its photo cannot be read")
+    assert prepare() == (False, "its photo cannot be read", 0)
     (tmp_path / "a.jpg").unlink()
-    assert prepare() == (False, "its photo cannot be read")
+    assert prepare() == (False, "its photo cannot be read", 0)
     assert not list(tmp_path.iterdir())
 
 
@@ -187,3 +187,9 @@ def test_an_id_that_leaves_the_folder_is_refused(tmp_path):
     (tmp_path / "masks").mkdir()
     with pytest.raises(ValueError, match="no name inside a folder"):
         draw_missing_mask("../a", 3, 4, [], photos=Path(tmp_path), masks=tmp_path / "masks")
+
+
+def test_annotations_without_a_pixel_are_counted(prepare):
+    blank = [[], [[5, 5]], [[8, 8, 8, 8, 8, 8]], runs()]
+    found = prepare([*REGIONS, *(Region(2, False, one) for one in blank)])
+    assert found.made and found.num_blank == 4

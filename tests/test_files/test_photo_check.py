@@ -27,8 +27,8 @@ def mask(path, height=30, width=40, values=(0, 1, 2, 255)):
 
 def test_nothing_wrong(tmp_path):
     photo = save(tmp_path / "a.jpg")
-    assert check_photo(photo, None, 3) == ([], [], (30, 40))
-    assert check_photo(photo, mask(tmp_path / "a.png"), 3) == ([], [], (30, 40))
+    assert check_photo(photo, None, 3) == ([], [], (30, 40), None)
+    assert check_photo(photo, mask(tmp_path / "a.png"), 3) == ([], [], (30, 40), {0, 1, 2, 255})
 
 
 @pytest.mark.parametrize("data", [None, b"", b"no photo", b"\xff\xd8\xff\xe0\x00\x10"])
@@ -36,7 +36,7 @@ def test_unreadable_photo(tmp_path, data):
     path = tmp_path / "a.jpg"
     if data is not None:
         path.write_bytes(data)
-    ((kind, sentence),), notes, size = check_photo(str(path), None, 3)
+    ((kind, sentence),), notes, size, _ = check_photo(str(path), None, 3)
     assert kind == "unreadable photo" and "a.jpg" in sentence
     assert notes == [] and size is None
 
@@ -47,7 +47,7 @@ def test_hole_in_a_jpeg_that_has_its_end(tmp_path, progressive, capfd):
     save(path, 200, 200, progressive=progressive)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2] + b"\xff\xd9")
-    ((kind, sentence),), _, size = check_photo(str(path), None, 3)
+    ((kind, sentence),), _, size, _ = check_photo(str(path), None, 3)
     assert kind == "damaged photo" and "a.jpg' has a hole" in sentence and size == (200, 200)
     os.write(2, b"still there")  # stderr is what it was
     assert capfd.readouterr().err == "still there"
@@ -64,7 +64,8 @@ def test_bytes_too_many_do_no_harm(tmp_path):
 def test_masks_with_faults(tmp_path):
     photo = save(tmp_path / "a.jpg")
     wrong = mask(tmp_path / "a.png", 20, 40, values=(0, 3, 7, 254, 255))
-    faults, _, _ = check_photo(photo, wrong, 3)
+    faults, _, _, values = check_photo(photo, wrong, 3)
+    assert values is None  # it must not be compared with labels
     assert [kind for kind, _ in faults] == ["mask size", "mask value"]
     assert "a.png' is 40 x 20 pixels, its photo 40 x 30: make both" in faults[0][1]
     assert "the values 3, 7, 254: labels are 0 to 2, and 255" in faults[1][1]
@@ -78,12 +79,12 @@ def test_masks_with_faults(tmp_path):
 def test_turned_photo_wants_a_turned_mask(tmp_path, kind):
     photo = save(tmp_path / "a.img", orientation=6, kind=kind)
     stored, upright = mask(tmp_path / "s.png"), mask(tmp_path / "u.png", 40, 30)
-    faults, notes, size = check_photo(photo, upright, 3)
+    faults, notes, size, _ = check_photo(photo, upright, 3)
     assert faults == [] and size == (40, 30)
     assert notes[0][0] == "turned photo with a mask" and "loaded upright" in notes[0][1]
-    ((name, sentence),), _, _ = check_photo(photo, stored, 3)
+    ((name, sentence),), *_ = check_photo(photo, stored, 3)
     assert name == "mask size" and "turn it as the photo is turned" in sentence
-    faults, notes, size = check_photo(photo, stored, 3, apply_exif=False)
+    faults, notes, size, _ = check_photo(photo, stored, 3, apply_exif=False)
     assert faults == [] and size == (30, 40) and "as stored" in notes[0][1]
     assert check_photo(photo, upright, 3, apply_exif=False).faults[0][0] == "mask size"
     assert check_photo(photo, None, 3).notes == []

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from afa.files.photo_search import PhotoFile, find_photos
+from afa.files.photo_search import PhotoFile, find_photos, unread_photos
 
 
 @pytest.fixture
@@ -94,3 +94,20 @@ def test_what_is_not_there_is_said(folder):
     for nothing in (root / "sub", f"{root}/*.png"):
         with pytest.raises(ValueError, match=r"no photo in '.*': photos are files that end in"):
             find_photos([nothing])
+
+
+def test_photos_of_kinds_that_are_not_read_are_found(folder):
+    root = folder(
+        "a.jpg", "b.HEIC", "sub/c.cr2", "sub/c.png", "d.nef", "._e.heic", "out/f.dng", "x.txt"
+    )
+    found = [root / "b.HEIC", root / "d.nef"]  # c.cr2 lies beside a photo of its name
+    assert unread_photos([root], leave_out=root / "out") == found
+    assert unread_photos([f"{root}/*"], leave_out=root / "out") == found
+    assert unread_photos([root, f"{root}/*.HEIC"], leave_out=root / "out") == found
+    assert unread_photos([root / "b.HEIC", root / "a.jpg"]) == []  # is taken for a photo
+    assert names(root, leave_out=root / "out") == ["a", "sub/c"]
+
+
+def test_a_folder_of_other_kinds_alone_says_so(folder):
+    with pytest.raises(ValueError, match="2 are of kinds that are not read: convert them to JPEG"):
+        find_photos([folder("b.HEIC", "sub/c.cr2", "d.txt")])

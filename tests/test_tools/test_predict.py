@@ -100,3 +100,12 @@ def test_wrong_input_is_one_sentence(run, toy, tmp_path, args, status, text):
     assert got == status and text in error
     assert error.count("\n") == 2  # the sentence, and how to see more
     assert not (tmp_path / "out").exists()
+
+
+def test_photos_of_a_kind_that_is_not_read_are_counted_and_named(run, toy, tmp_path):
+    (tmp_path / "photos/sub/c.heic").write_bytes(b"x")
+    args = (tmp_path / "photos", "--out", tmp_path / "out", "--device", "cpu")
+    status, said, error = run(*toy, *args)
+    assert status == 1 and "Predicted 3 photos" in said
+    assert f"Left out: '{tmp_path}/photos/sub/c.heic' is of a kind that is not read" in error
+    assert "1 of 4 photos were left out." in error

@@ -1,5 +1,6 @@
 import collections
 import io
+import math
 import os
 import pickle
 import struct
@@ -10,7 +11,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
-from afa.utils.checkpoint import load_state, save_state
+from afa.utils.checkpoint import load_state, refuse_non_finite, save_state
 
 
 class RunsCode:
@@ -168,3 +169,18 @@ def test_saving_makes_the_folder_and_leaves_the_old_file_when_it_fails(tmp_path,
         save_state({"w": torch.zeros(2)}, path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["a.pth"]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_numbers_that_are_not_finite_are_refused(number, dtype):
+    good = torch.tensor([1e4, -2.0], dtype=dtype)
+    weights = dict(a=good, b=torch.tensor([1.0, number], dtype=dtype), n="x", c=torch.tensor(3))
+    with pytest.raises(ValueError, match=r"NaN or infinite numbers in 1 of 3 weights.* 'b'"):
+        refuse_non_finite(weights)
+    weights["b"] = good
+    refuse_non_finite(weights)
+
+
+def test_what_has_no_numbers_is_finite():
+    refuse_non_finite({"a": torch.empty(2, device="meta"), "b": torch.zeros(0), 1: None})

@@ -19,6 +19,7 @@ from afa.datasets.prepare import MAX_FAULTS, aligned
 from afa.datasets.prepare.coco14_instances import CocoImage, CocoInstances
 from afa.datasets.wsss_dataset import read_split, without_file, write_split
 from afa.files.coco_mask import CROWDS, ImageResult, draw_missing_mask
+from afa.files.label_png import read_label_png
 from afa.files.whole_file import read_json_object, write_json
 from afa.utils.ordered_pool import OrderedPool
 
@@ -88,6 +89,7 @@ def prepare_coco14(
         job = partial(draw_missing_mask, photos=photos, masks=masks, crowd=crowd)
         reports[split] = _draw(instances[split], job, workers, report)
         img_ids = [image.img_id for image in instances[split].images]
+        _check_drawn(masks, img_ids, instances[split])
         reports[split].images_per_class.update(n for img_id in img_ids for n in labels[img_id])
         write_split(_split_file(target, split), img_ids)
     return reports
@@ -217,6 +219,7 @@ def _draw(
         results = pool.map((*image[1:], instances.regions(image)) for image in images)
         for done, (image, result) in enumerate(zip(images, results, strict=True), start=1):
             report.num_made += result.made
+            report.num_blank += result.num_blank
             if result.fault:
                 faults.append(f"'{image.img_id}': {result.fault}")
             if progress is not None:
@@ -230,6 +233,16 @@ def _draw(
             f"the first is {faults[0]}: mend it and run again, what is done is kept."
         )
     return report
+
+
+def _check_drawn(masks: Path, img_ids: Sequence[str], instances: CocoInstances) -> None:
+    """Refuse label maps that are background alone; in others one of the first has an object."""
+    if not any(read_label_png(masks / f"{img_id}.png").any() for img_id in img_ids):
+        raise ValueError(
+            f"None of the {instances.num_annotations:,} annotations in '{instances.path}' covers a "
+            "pixel: outlines must be in pixels of the photo, not in parts of its size; take "
+            "annotations with such outlines."
+        )
 
 
 def split_settings(sha256: str, crowd: str) -> dict:
@@ -264,6 +277,7 @@ class SplitReport:
     num_made: int = 0  # label maps drawn in this run; the others were there already
     images_per_class: Counter[str] = field(default_factory=Counter)
     regions_per_class: Counter[str] = field(default_factory=Counter)
+    num_blank: int = 0  # annotations that cover no pixel, of the label maps drawn in this run
 
     def text(self, split: str) -> str:
         """Return the figures of the split, and a sentence if they are not the published ones."""
@@ -275,6 +289,12 @@ class SplitReport:
             f"{labels:.2f} classes per image; {self.num_made:,} label maps drawn, "
             f"{self.num_kept - self.num_made:,} were there already."
         ]
+        if self.num_blank:
+            lines.append(
+                f"{split}: {self.num_blank:,} annotations of the label maps drawn now cover no "
+                "pixel (boxes without an outline, or outlines that are too small): their classes "
+                "count as image labels alone."
+            )
         whole, with_objects = NUM_IMAGES.get(split, (0, 0))
         if self.num_images == whole and self.num_kept != with_objects:
             lines.append(

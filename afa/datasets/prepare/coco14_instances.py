@@ -15,6 +15,7 @@ import numpy as np
 
 from afa.datasets.wsss_dataset import check_ids
 from afa.files.coco_mask import Region
+from afa.utils.class_names import beside, clean_name
 
 _MAX_SIDE = 65535  # pixels, of JPEG
 _MAX_ID = 2**53  # what every JSON reader keeps exactly
@@ -100,6 +101,12 @@ class CocoInstances:
                     f"Annotations '{self.path}' have an annotation with the {name} "
                     f"{table[name][wrong[0]]}, which the file does not list; {_HINT}."
                 )
+        if not table["outlined"].any():
+            raise ValueError(
+                f"None of the {len(table['outlined']):,} annotations in '{self.path}' has an "
+                "outline: they are boxes alone ('segmentation' is empty), and label maps cannot be "
+                "drawn from boxes; take annotations with outlines."
+            )
         order = np.argsort(table["image_id"], kind="stable")
         self._keys, categories, self._crowds, self._starts, self._ends = (
             table[name][order] for name in ("image_id", "category_id", "iscrowd", "start", "end")
@@ -119,7 +126,7 @@ class CocoInstances:
         lacking = [name for name in self.classes[1:] if name not in names]
         reason = "another order"
         if odd or lacking:
-            reason = f"'{odd[0]}'" if odd else f"no '{lacking[0]}'"
+            reason = beside(odd[0], *self.classes) if odd else f"no '{lacking[0]}'"
         raise ValueError(
             f"Annotations '{self.path}' must have COCO's {len(self.classes) - 1} categories in the "
             f"order of their ids, got {len(names)} with {reason}; {_HINT}."
@@ -131,7 +138,7 @@ def _scan(text: str) -> tuple[dict[int, CocoImage], dict[int, str], dict[str, np
     images: dict[int, CocoImage] = {}
     categories: dict[int, str] = {}
     limits = {"image_id": _MAX_ID, "category_id": _MAX_ID, "iscrowd": 1}
-    table = {name: array("q") for name in (*limits, "start", "end")}
+    table = {name: array("q") for name in (*limits, "start", "end", "outlined")}
     found = set()
     for part, value, start, end in iter_array_items(text):
         found.add(part)
@@ -139,10 +146,10 @@ def _scan(text: str) -> tuple[dict[int, CocoImage], dict[int, str], dict[str, np
             image = _read_image(value)
             _add(images, image.key, image, part)
         elif part == "categories":
-            name = _field(value, "name", part)
+            name = clean_name(_field(value, "name", part))
             _add(categories, _number(value, "id", part, _MAX_ID), name, part)
         elif part == "annotations":
-            _field(value, "segmentation", part)
+            table["outlined"].append(_has_outline(_field(value, "segmentation", part)))
             for key, most in limits.items():
                 table[key].append(_number(value, key, part, most))
             table["start"].append(start)
@@ -166,6 +173,13 @@ def _read_image(value: Any) -> CocoImage:
     if not height or not width:
         raise ValueError(f"the image {name!r} has no pixels")
     return CocoImage(_number(value, "id", part, _MAX_ID), stem, height, width)
+
+
+def _has_outline(segmentation: Any) -> bool:
+    """Tell whether a segmentation may cover pixels: runs, or a ring of three corners or more."""
+    if not isinstance(segmentation, list):
+        return segmentation is not None
+    return any(not isinstance(ring, list) or len(ring) >= 6 for ring in segmentation)
 
 
 def _add(known: dict[int, Any], key: int, value: Any, part: str) -> None:

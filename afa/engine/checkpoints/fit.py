@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from afa.utils.class_names import beside, clean_name
+
 
 class CheckpointError(ValueError):
     """A checkpoint that does not fit."""
@@ -30,7 +32,7 @@ def dataset_meta(checkpoint: dict[Any, Any]) -> dict[str, Any]:
     classes, palette = found.get("classes"), found.get("palette")
     known: dict[str, Any] = {}
     if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
-        known["classes"] = list(classes)
+        known["classes"] = [clean_name(name) for name in classes]
     if isinstance(palette, (list, tuple)) and all(_is_color(color) for color in palette):
         known["palette"] = [list(color) for color in palette]
     return known
@@ -66,8 +68,8 @@ def check_checkpoint(
     if trained and classes and list(trained) != list(classes):
         raise CheckpointError(
             f"Checkpoint '{path}' was trained for {len(trained)} classes ({some_names(trained)}), "
-            f"but the data set has {len(classes)} ({some_names(classes)}): use the config it was "
-            "trained with."
+            f"but the data set has {len(classes)} ({some_names(classes)})"
+            f"{_first_other(trained, classes)}: use the config it was trained with."
         )
     # Batch norm's counters are missing in many published files, and mean nothing.
     missing = [k for k in own if k not in state and "num_batches_tracked" not in k]
@@ -90,6 +92,14 @@ def check_checkpoint(
             "was trained with, or convert it first (tools/model_converters)."
         )
     return state
+
+
+def _first_other(trained: Sequence[str], classes: Sequence[str]) -> str:
+    """Say where two lists of the same length begin to differ."""
+    if len(trained) != len(classes):
+        return ""
+    was, now = next(pair for pair in zip(trained, classes, strict=True) if pair[0] != pair[1])
+    return f"; {beside(was, now)} is {beside(now, was)} here"
 
 
 def check_start(model: nn.Module, checkpoint: Any, path: str) -> None:

@@ -24,7 +24,7 @@ from mmengine.fileio.handlers import PickleHandler, YamlHandler
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
 
-from afa.utils.checkpoint import load_state
+from afa.utils.checkpoint import load_state, refuse_non_finite
 
 
 def register_checkpoint_loaders() -> None:
@@ -48,11 +48,18 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds anything else than data.
+        ValueError: If it holds anything else than data, or weights that are not finite.
     """
     checkpoint = load_state(os.path.expanduser(filename))
-    if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
+    if not isinstance(checkpoint, dict):
+        return checkpoint
+    if isinstance(checkpoint.get("meta"), dict):
         checkpoint["meta"].pop("config", None)
+    state = checkpoint.get("state_dict", checkpoint)
+    try:
+        refuse_non_finite(state if isinstance(state, dict) else {})
+    except ValueError as error:
+        raise ValueError(f"The checkpoint {filename} cannot be used: {error}") from error
     return checkpoint
 
 

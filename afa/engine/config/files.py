@@ -9,6 +9,7 @@ from typing import Any
 from mmseg.registry import DATASETS
 
 from afa.engine.config.components import find_component, nested_dicts
+from afa.utils.class_names import clean_names
 
 STAGES = ("train", "val", "test")
 _HOW_DATA = "put the data there, or set data_root (see docs/data.md)"
@@ -117,7 +118,9 @@ def dataset_classes(dataset: Mapping[str, Any], read_labels: bool = True) -> lis
         return component.classes_of(dataset) if read_labels else None
     own = (dataset.get("metainfo") or {}).get("classes")
     classes = own or getattr(component, "METAINFO", {}).get("classes")
-    return list(classes) if isinstance(classes, (list, tuple)) else None
+    if not isinstance(classes, (list, tuple)):
+        return None
+    return list(clean_names(classes, "metainfo.classes"))
 
 
 def classes_of_stage(cfg: Mapping[str, Any], stage: str) -> list[str] | None:

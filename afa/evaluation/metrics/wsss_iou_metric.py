@@ -11,6 +11,7 @@ from mmseg.registry import METRICS
 from torch import Tensor
 
 from afa.evaluation.figures import areas, confusion_matrix
+from afa.utils.class_names import clean_names
 
 # Label maps that are made with the classes of gt_label where an image has them.
 FROM_IMAGE_LABELS = ("pred_cam", "pred_par", "pred_propagated")
@@ -50,7 +51,7 @@ class WSSSIoUMetric(IoUMetric):
             )
         super().__init__(prefix=prefix, **kwargs)
         self.field = field
-        self.classes = None if classes is None else tuple(classes)
+        self.classes = None if classes is None else clean_names(classes, "WSSSIoUMetric.classes")
         self.confusion: Tensor | None = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:

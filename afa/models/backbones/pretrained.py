@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, kaiming_init
 from torch import Tensor, nn
 
-from afa.utils.checkpoint import load_state
+from afa.utils.checkpoint import load_state, refuse_non_finite
 
 _MAX_DEPTH = 8  # of checkpoints in checkpoints; a damaged file may hold itself
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -163,7 +163,7 @@ def unwrap_state_dict(state: object) -> dict[str, Tensor]:
         The named tensors; other entries are left out.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are none, or some are not finite.
     """
     entries: Mapping[Any, Any] = state if isinstance(state, Mapping) else {}
     for _ in range(_MAX_DEPTH):
@@ -173,6 +173,7 @@ def unwrap_state_dict(state: object) -> dict[str, Tensor]:
     tensors = {k: v for k, v in entries.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
         raise ValueError(f"The weights must be a dict of named tensors, but got {_brief(state)}.")
+    refuse_non_finite(tensors)
     return tensors
 
 

@@ -391,3 +391,34 @@ def test_table_of_two_splits():
         " 1 cat         1,200          5,000           0            0",
         " 2 dog             0              1           2            3",
     ]
+
+
+def test_annotations_that_cover_no_pixel_are_counted(coco):
+    reports = prepare_coco14(coco)
+    assert {split: report.num_blank for split, report in reports.items()} == dict(train=3, val=0)
+    assert "train: 3 annotations of the label maps drawn now cover no pixel" in reports[
+        "train"
+    ].text("train")
+    assert "no pixel" not in reports["val"].text("val")
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "text"),
+    [
+        ([], "None of the 12 .*train2014.json' has an outline: they are boxes alone"),
+        ([[3, 3, 9, 9]], "has an outline"),
+        (None, "has an outline"),
+        ([[0.1, 0.1, 0.4, 0.1, 0.4, 0.4]], "None of the 12 .* covers a pixel: outlines must be in"),
+    ],
+)
+def test_annotations_of_which_none_covers_a_pixel_are_refused_again_and_again(
+    coco, segmentation, text
+):
+    made = content("train")
+    for item in made["annotations"]:
+        item.update(segmentation=segmentation, iscrowd=0)
+    write_annotations(coco, "train", made)
+    for _ in range(2):  # label maps of the first time are there at the second
+        with pytest.raises(ValueError, match=text):
+            prepare_coco14(coco)
+        assert not (coco / "ImageSets/train.txt").exists()

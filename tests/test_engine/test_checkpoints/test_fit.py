@@ -79,3 +79,14 @@ def test_a_training_begins_with_weights_of_which_some_fit():
     for none in ({"x": torch.zeros(1)}, {"0.bias": torch.zeros(9)}, {}):
         with pytest.raises(CheckpointError, match=r"No weight of 'a\.pth' fits the model"):
             check_start(_model(), dict(state_dict=none), "a.pth")
+
+
+def test_classes_of_a_checkpoint_have_one_spelling_and_the_first_other_one_is_named():
+    def trained(*classes):
+        return dict(state_dict=_model().state_dict(), meta=dict(dataset_meta=dict(classes=classes)))
+
+    names = ("bg", "a", "b", "c", "ch\u00e2t", "d")
+    check_checkpoint(_model(), trained(*names[:4], "cha\u0302t\u200b", "d"), "a.pth", names)
+    other = trained(*names[:5], "\u0501")
+    with pytest.raises(CheckpointError, match=r"; '\u0501' \(\\u0501\) is 'd' here: use the"):
+        check_checkpoint(_model(), other, "a.pth", names)

@@ -10,6 +10,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
 import afa.engine  # noqa: F401  puts the readers in their place
+from afa.engine.checkpoints.read import register_checkpoint_loaders
 from afa.engine.config.load import read_config_file
 from afa.engine.runner import build_runner
 
@@ -140,3 +141,24 @@ def test_a_yaml_base_of_a_config_makes_no_objects(tmp_path):
     with pytest.raises(ValueError, match=r"c\.py' cannot be used: a YAML file names a Python"):
         read_config_file(tmp_path / "c.py")
     assert not proof.exists()
+
+
+def test_weights_that_are_not_finite_are_refused_by_every_loader(tmp_path):
+    register_checkpoint_loaders()
+    state = nn.Linear(2, 2).state_dict()
+    state["bias"][1] = torch.nan
+    for content in (state, dict(state_dict=state, meta={})):
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(ValueError, match=r"a\.pth cannot be used: NaN or .* 1 of 2 .* 'bias'"):
+            CheckpointLoader.load_checkpoint(str(tmp_path / "a.pth"))
+    layer = Wrapped(init_cfg=dict(type="Pretrained", checkpoint=str(tmp_path / "a.pth")))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        layer.init_weights()
+
+
+class Wrapped(BaseModule):
+    """A part of mmengine, which loads its weights in its own way."""
+
+    def __init__(self, init_cfg):
+        super().__init__(init_cfg)
+        self.layer = nn.Linear(2, 2)
