@@ -20,7 +20,7 @@ MODULES = {
     "torch": {"torch", "triton"},
 }
 # For backbones in users' configs, and mmengine's TensorBoard backend.
-NOT_IMPORTED = {"timm", "tensorboard"}
+NOT_IMPORTED = {"tensorboard"}
 
 
 @pytest.fixture(scope="module")
