@@ -95,7 +95,7 @@ class WSSSDataset(BaseSegDataset):
                 f"least one foreground class, got {classes}."
             )
         img_dir = self._folder("img_path", "Image")
-        img_ids = self._read_split()
+        img_ids = self._chosen(self._read_split())
         gone = self._missing(img_ids, img_dir, self.img_suffix, "image")
         img_ids = [img_id for img_id in img_ids if img_id not in gone]
         seg_dir, no_mask = self.data_prefix.get("seg_map_path"), set[str]()
@@ -180,6 +180,15 @@ class WSSSDataset(BaseSegDataset):
         names = [os.path.relpath(info["img_path"], root) for info in super().load_data_list()]
         img_ids = [name[: -len(self.img_suffix)] for name in names]
         return check_ids(img_ids, f"folder '{root}' (suffix '{self.img_suffix}')", self.report)
+
+    def _chosen(self, img_ids: list[str]) -> list[str]:
+        """Keep the images of ``indices``: what is not used need not be there."""
+        chosen, self._indices = self._indices, None  # mmengine would choose once more
+        if chosen is None:
+            return img_ids
+        if isinstance(chosen, int):
+            return img_ids[:chosen] if chosen >= 0 else img_ids[chosen:]
+        return [img_ids[index] for index in chosen]
 
     def _missing(self, img_ids: Sequence[str], folder: str, suffix: str, what: str) -> set[str]:
         """Report the images of the split without a file."""

@@ -103,8 +103,21 @@ def test_a_subset_of_the_classes(tree):
     np.testing.assert_array_equal(dataset.get_data_info(1)["gt_label"], [0])
 
 
-def test_indices(tree):
-    assert len(make(tree, indices=1)) == 1
+@pytest.mark.parametrize(
+    "indices, names",
+    [(1, ["b"]), (-1, ["a"]), ([1], ["a"]), ([1, 0], ["a", "b"]), (5, ["b", "a"]), (0, [])],
+)
+def test_indices(tree, indices, names):
+    dataset = make(tree, indices=indices)
+    assert [dataset.get_data_info(i)["img_id"] for i in range(len(dataset))] == names
+
+
+def test_what_indices_leave_out_need_not_be_there(tree):
+    (tree / "mask" / "a.png").unlink()
+    (tree / "img" / "a.jpg").unlink()
+    assert len(make(tree, indices=1, pipeline=LOAD_MASK)) == 1
+    with pytest.raises(ValueError, match="missing"):
+        make(tree, indices=2, pipeline=LOAD_MASK)
 
 
 def test_lazy_set_is_checked_when_it_is_filled(tree):
