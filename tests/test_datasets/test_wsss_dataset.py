@@ -105,7 +105,7 @@ def test_a_subset_of_the_classes(tree):
 
 @pytest.mark.parametrize(
     "indices, names",
-    [(1, ["b"]), (-1, ["a"]), ([1], ["a"]), ([1, 0], ["a", "b"]), (5, ["b", "a"]), (0, [])],
+    [(1, ["b"]), (-1, ["a"]), ([1], ["a"]), ([1, 0], ["a", "b"]), (5, ["b", "a"])],
 )
 def test_indices(tree, indices, names):
     dataset = make(tree, indices=indices)
