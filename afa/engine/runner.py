@@ -19,7 +19,12 @@ from afa.engine.config.components import nested_dicts
 from afa.engine.config.files import classes_of_stage
 from afa.engine.config.load import import_components
 from afa.engine.dist import init_dist, unwrapped
-from afa.engine.hooks import NonFiniteHook, PendingValidationHook, ReleaseWorkersHook
+from afa.engine.hooks import (
+    NonFiniteHook,
+    PendingValidationHook,
+    RehearsalHook,
+    ReleaseWorkersHook,
+)
 from afa.engine.test_options import EvaluationOptions, apply_options
 from afa.utils.environment import check_environment
 
@@ -185,8 +190,10 @@ class AFARunner(Runner):
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """Register the hooks of the config, and ours where it does not name them."""
         super().register_hooks(default_hooks, custom_hooks)
-        for hook in (ReleaseWorkersHook, PendingValidationHook, NonFiniteHook):
-            if not any(isinstance(own, hook) for own in self.hooks):
+        own = [ReleaseWorkersHook, PendingValidationHook, NonFiniteHook]
+        own += [RehearsalHook] if self.cfg.get("rehearse", True) else []
+        for hook in own:
+            if not any(isinstance(given, hook) for given in self.hooks):
                 self.register_hook(hook())
 
     def check_checkpoint(self, stage: str, resume: str | None) -> None:

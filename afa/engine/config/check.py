@@ -24,7 +24,7 @@ from afa.engine.config.load import HELPER_KEYS, find_pipelines
 
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "activation_checkpointing", "compile", "custom_imports", "efficient_conv_bn_eval",
-    "find_unused_parameters", "model_wrapper_cfg", "runner_type", "sync_bn",
+    "find_unused_parameters", "model_wrapper_cfg", "rehearse", "runner_type", "sync_bn",
     "tta_model",
 }  # fmt: skip
 _KNOWN_ENTRIES = {
@@ -51,6 +51,7 @@ _KINDS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
     (("custom_hooks",), (list, tuple), "a list of dicts"),
     (_DICTS_OR_LISTS, (Mapping, list, tuple), "a dict, or a list of dicts"),
     (_TEXTS, str, "a text"),
+    (("rehearse",), bool, "True or False"),
 )
 # Entries that are components: a dict with a type. Inside of the model also what begins or ends so.
 _COMPONENTS = ("backbone", "neck", "refiner", "dataset", "sampler", "batch_sampler", "optimizer")
