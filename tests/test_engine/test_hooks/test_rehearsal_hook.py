@@ -4,9 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as torch_dist
+from mmengine.optim import OptimWrapper
 from toy_run import ToyMetric, ToyModel, losses
 
 from afa.engine.config import load_config
+from afa.engine.dist import AFADistributedDataParallel
 from afa.engine.hooks import RehearsalHook, rehearsal_hook
 from afa.engine.hooks.phase_hook import PhaseHook
 from afa.engine.hooks.rehearsal_hook import RehearsalError
@@ -196,3 +199,23 @@ def test_a_step_of_another_kind_is_left_alone(toy_cfg, tmp_path, monkeypatch):
     monkeypatch.setattr(rehearsal_hook, "_compute_loss", lambda *args: said.append("loss"))
     _train(toy_cfg, tmp_path)
     assert said == []
+
+
+def test_gradients_are_not_gathered_in_a_rehearsal():
+    """The network is used without its wrapper, which then averages the first step as ever."""
+    torch_dist.init_process_group("gloo", store=torch_dist.HashStore(), rank=0, world_size=1)
+    try:
+        model = ToyModel(dict(type="ToyHead"), dropout=0.0)
+        wrapped = AFADistributedDataParallel(model)
+        optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+        runner = SimpleNamespace(model=wrapped, optim_wrapper=optimizer)
+        batch = dict(inputs=torch.rand(4, 4), target=torch.tensor([0.0, 1.0, 2.0, 1.0]))
+        assert rehearsal_hook._can_rehearse_loss(runner)
+        rehearsal_hook._compute_loss(runner, model, batch)
+        assert all(parameter.grad is None for parameter in model.parameters())
+        before = model.toy_head.linear.weight.detach().clone()
+        for _ in range(2):
+            wrapped.train_step(batch, optimizer)
+        assert not torch.equal(before, model.toy_head.linear.weight)
+    finally:
+        torch_dist.destroy_process_group()
