@@ -18,6 +18,8 @@ class ToyDeath(BaseTransform):
     """End the process that loads data, as the kernel does when memory is short."""
 
     def transform(self, results):
+        if torch.utils.data.get_worker_info() is None:
+            return results  # in the rehearsal, which is in the process of the tests
         os._exit(9)
 
 

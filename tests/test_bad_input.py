@@ -5,6 +5,7 @@ import faults_of_configs
 import faults_of_data
 import faults_of_labels
 import faults_of_machine
+import faults_of_runs
 import faults_of_values
 import pytest
 from toy_faults import COMMANDS, OUT, files_in, run_tool
@@ -16,6 +17,7 @@ TABLES = (
     faults_of_values,
     faults_of_checkpoints,
     faults_of_machine,
+    faults_of_runs,
 )
 FAULTS = [fault for table in TABLES for fault in table.FAULTS]
 

@@ -19,7 +19,14 @@ from afa.engine.config.components import nested_dicts
 from afa.engine.config.files import classes_of_stage
 from afa.engine.config.load import import_components
 from afa.engine.dist import init_dist, unwrapped
-from afa.engine.hooks import NonFiniteHook, PendingValidationHook, ReleaseWorkersHook
+from afa.engine.hooks import (
+    NonFiniteHook,
+    PendingValidationHook,
+    RehearsalHook,
+    ReleaseWorkersHook,
+    ZeroRateHook,
+)
+from afa.engine.schedules import follow_config
 from afa.engine.test_options import EvaluationOptions, apply_options
 from afa.utils.environment import check_environment
 
@@ -185,9 +192,21 @@ class AFARunner(Runner):
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """Register the hooks of the config, and ours where it does not name them."""
         super().register_hooks(default_hooks, custom_hooks)
-        for hook in (ReleaseWorkersHook, PendingValidationHook, NonFiniteHook):
-            if not any(isinstance(own, hook) for own in self.hooks):
+        own = [ReleaseWorkersHook, PendingValidationHook, NonFiniteHook, ZeroRateHook]
+        own += [RehearsalHook] if self.cfg.get("rehearse", True) else []
+        for hook in own:
+            if not any(isinstance(given, hook) for given in self.hooks):
                 self.register_hook(hook())
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint; on resume, rate and schedules become those of the config."""
+        checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+        if self._resume and (differences := follow_config(self, checkpoint, filename)):
+            self.logger.warning(
+                f"'{filename}' was trained with {', '.join(differences)}: the run goes on with the "
+                "rates that a run with its own config would have now."
+            )
+        return checkpoint
 
     def check_checkpoint(self, stage: str, resume: str | None) -> None:
         """Check the weights that a run begins with, and choose those that it goes on from.

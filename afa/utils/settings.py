@@ -1,7 +1,9 @@
 """Values of a config: compared with what a signature says that they are, and made a dataclass."""
 
+import ast
 import difflib
 import inspect
+import textwrap
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -131,6 +133,30 @@ def passes_on(function: Any) -> bool:
     """Tell whether a function has ``**kwargs``, so that it may take any argument."""
     parameters = inspect.signature(function).parameters.values()
     return any(param.kind is inspect.Parameter.VAR_KEYWORD for param in parameters)
+
+
+def hands_elsewhere(function: Any) -> bool:
+    """Tell whether a constructor hands its ``**kwargs`` to anything but its parent's constructor.
+
+    Looking into them (``kwargs.get("x")``) is not handing on. False where there is no source.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return False
+    if not isinstance(tree, ast.FunctionDef) or tree.args.kwarg is None:
+        return False
+    name, used, harmless = tree.args.kwarg.arg, set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == name:
+            used.add(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".__init__"):
+            harmless |= {keyword.value for keyword in node.keywords if keyword.arg is None}
+        elif isinstance(node, (ast.Attribute, ast.Subscript)):
+            harmless.add(node.value)
+        elif isinstance(node, ast.Compare):
+            harmless |= set(node.comparators)
+    return bool(used - harmless)
 
 
 def _hints(component: Any) -> dict[str, Any]:

@@ -1,8 +1,12 @@
+import logging
+
+import pytest
 import torch
 from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from afa.engine import bf16_optim_wrapper
 from afa.engine.bf16_optim_wrapper import BF16OptimWrapper
 
 
@@ -61,3 +65,32 @@ def test_gradients_accumulate():
         wrapper.update_params(loss)
         assert torch.equal(model.weight, before) is (step == 0)
     assert torch.allclose(model.weight, before - 1)
+
+
+@pytest.mark.parametrize("has_units", [False, True])
+def test_a_cpu_that_only_imitates_bfloat16_is_said(monkeypatch, has_units):
+    said = []
+    monkeypatch.setattr(bf16_optim_wrapper, "_has_bf16_units", lambda: has_units)
+    monkeypatch.setattr(
+        bf16_optim_wrapper, "print_log", lambda text, logger, level: said.append((level, text))
+    )
+    _pair(BF16OptimWrapper)
+    assert len(said) == (not has_units)
+    if said:
+        assert said[0][0] == logging.WARNING and "has no bfloat16 units" in said[0][1]
+
+
+@pytest.mark.parametrize(
+    ("machine", "bf16", "amx", "units"),
+    [
+        ("x86_64", False, False, False),
+        ("x86_64", True, False, True),
+        ("AMD64", False, True, True),
+        ("aarch64", False, False, True),  # torch does not tell
+    ],
+)
+def test_units_of_a_cpu(monkeypatch, machine, bf16, amx, units):
+    monkeypatch.setattr(bf16_optim_wrapper.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert bf16_optim_wrapper._has_bf16_units() is units

@@ -1,15 +1,23 @@
-"""Choose the checkpoint that a run goes on from."""
+"""Choose the checkpoint that a run goes on from, and compare how both were trained."""
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import mmseg.registry as reg
 from mmengine.runner import CheckpointLoader, Runner
 
 from afa.engine.checkpoints.fit import CheckpointError, check_checkpoint
+from afa.engine.config.components import find_component
 from afa.engine.dist import unwrapped
 from afa.engine.hooks.checkpoint_hook import batch_of
 from afa.utils.first_process import first_process
+from afa.utils.settings import parameters_of
+
+
+class OtherTrainingError(CheckpointError):
+    """A good checkpoint, of a training that this one cannot go on with."""
 
 
 def checkpoints(work_dir: str | os.PathLike) -> list[Path]:
@@ -37,7 +45,8 @@ def check_resumable(runner: Runner, path: str, classes: list[str] | None) -> Non
         classes: The classes of its data set, if they are known.
 
     Raises:
-        CheckpointError: If it is another model's, or holds too little.
+        CheckpointError: If it is another model's, holds too little, or was trained in a way that
+            the config cannot go on with.
         ValueError: If it cannot be read.
     """
     checkpoint = CheckpointLoader.load_checkpoint(path, "cpu", logger="silent")
@@ -50,7 +59,59 @@ def check_resumable(runner: Runner, path: str, classes: list[str] | None) -> Non
             f"({', '.join(missing or ['iteration'])}): a run cannot go on from it; to start a new "
             "one with its weights, give --cfg-options load_from=CHECKPOINT."
         )
+    if differences := list(_differences(runner.cfg, meta)):
+        raise OtherTrainingError(
+            f"'{path}' was trained with {'; '.join(differences)}: that cannot change in the middle "
+            "of a run. Give the old values, or begin anew with its weights (--cfg-options "
+            "load_from=CHECKPOINT, without --resume)."
+        )
     _compare_batch(runner, meta, path)
+
+
+def _differences(cfg: Mapping[str, Any], meta: dict[str, Any]) -> Iterator[str]:
+    """Name what a run cannot take over from the config of now, with both values."""
+    seed, drawn = (cfg.get("randomness") or {}).get("seed"), meta.get("seed")
+    if None not in (seed, drawn) and seed != drawn:
+        yield f"randomness.seed {drawn}, this run has {seed}"
+    trained = meta.get("plain_config")
+    if not isinstance(trained, dict):
+        return
+    for place, read in (
+        ("optim_wrapper.optimizer.type", lambda c: _name(_find(c, "optim_wrapper", "optimizer"))),
+        ("train_cfg.type", lambda c: _name(_find(c, "train_cfg"))),
+        ("train_dataloader.sampler", lambda c: _arguments(_find(c, "train_dataloader", "sampler"))),
+        ("phases", lambda c: _past_phases(c, meta["iter"])),
+    ):
+        was, now = read(trained), read(cfg)
+        if was != now:
+            yield f"{place} {was} before iteration {meta['iter']}, this run has {now}"
+
+
+def _find(cfg: Any, *keys: str) -> Mapping[str, Any]:
+    for key in keys:
+        cfg = cfg.get(key) if hasattr(cfg, "get") else None  # a Config is no Mapping
+    return cfg if isinstance(cfg, Mapping) else {}
+
+
+def _name(node: Mapping[str, Any]) -> str | None:
+    """Return the type of a component as text."""
+    kind = node.get("type")
+    return getattr(kind, "__name__", kind)
+
+
+def _arguments(sampler: Mapping[str, Any]) -> dict[str, Any]:
+    """Return type and arguments of a sampler, those that are left out too."""
+    component = find_component(sampler.get("type"), reg.DATA_SAMPLERS)
+    known = parameters_of(component) if component is not None else {}
+    own = {name: one.default for name, one in known.items() if one.default is not one.empty}
+    return {**own, **sampler, "type": _name(sampler)}
+
+
+def _past_phases(cfg: Mapping[str, Any], iteration: int) -> dict[str, int]:
+    """Return the phases of PhaseHook that have begun before an iteration."""
+    hooks = [hook for hook in cfg.get("custom_hooks") or [] if _name(hook) == "PhaseHook"]
+    begins = dict(hooks[0].get("phases") or {}) if hooks else {}
+    return {name: begin for name, begin in sorted(begins.items()) if begin < iteration}
 
 
 def _compare_batch(runner: Runner, meta: dict[str, Any], path: str) -> None:
@@ -94,6 +155,8 @@ def _newest_good(runner: Runner, classes: list[str] | None) -> str | None:
         try:
             check_resumable(runner, str(path), classes)
             return str(path)
+        except OtherTrainingError:
+            raise  # an older one would leave out what has been trained
         except (ValueError, OSError) as error:
             faults.append(str(error))
             runner.logger.warning(f"'{path}' is passed over: {error}")

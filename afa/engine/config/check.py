@@ -8,6 +8,7 @@ checks, and mmengine itself, take it for granted.
 """
 
 import ast
+import importlib.util
 import inspect
 import logging
 import multiprocessing
@@ -23,7 +24,8 @@ from afa.engine.config.load import HELPER_KEYS, find_pipelines
 
 RUNNER_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"} | {
     "activation_checkpointing", "compile", "custom_imports", "efficient_conv_bn_eval",
-    "find_unused_parameters", "model_wrapper_cfg", "runner_type", "sync_bn", "tta_model",
+    "find_unused_parameters", "model_wrapper_cfg", "rehearse", "runner_type", "sync_bn",
+    "tta_model",
 }  # fmt: skip
 _KNOWN_ENTRIES = {
     "env_cfg": {"cudnn_benchmark", "tf32", "mp_cfg", "dist_cfg", "resource_limit"},
@@ -49,10 +51,21 @@ _KINDS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
     (("custom_hooks",), (list, tuple), "a list of dicts"),
     (_DICTS_OR_LISTS, (Mapping, list, tuple), "a dict, or a list of dicts"),
     (_TEXTS, str, "a text"),
+    (("rehearse",), bool, "True or False"),
 )
 # Entries that are components: a dict with a type. Inside of the model also what begins or ends so.
 _COMPONENTS = ("backbone", "neck", "refiner", "dataset", "sampler", "batch_sampler", "optimizer")
 _COMPONENT_LISTS = ("pipeline", "transforms", "datasets", "vis_backends", "metrics")
+# Which packages mmengine's backends import, one of them, when a run begins.
+_BACKEND_PACKAGES = {
+    "AimVisBackend": ("aim",),
+    "ClearMLVisBackend": ("clearml",),
+    "DVCLiveVisBackend": ("dvclive",),
+    "MLflowVisBackend": ("mlflow",),
+    "NeptuneVisBackend": ("neptune",),
+    "TensorboardVisBackend": ("tensorboard", "tensorboardX"),
+    "WandbVisBackend": ("wandb",),
+}
 # Whole numbers and the least that they can be.
 _LEAST = {
     "train_cfg.max_iters": 1,
@@ -97,6 +110,7 @@ def check_config(cfg: Mapping[str, Any], stages: Sequence[str] = STAGES) -> None
     """
     check_shape(cfg)
     problems = [*_check_top_level(cfg), *check_components(cfg)]
+    problems += _check_packages(cfg)
     problems += [*_check_pipelines(cfg), *_check_data_root(cfg), *_check_overrides(cfg)]
     _refuse([*problems, *check_files(cfg, stages), *check_classes(cfg, stages)])
 
@@ -300,6 +314,18 @@ def _check_top_level(cfg: Mapping[str, Any]) -> Iterator[str]:
         for entry in cfg.get(key) or {}:
             if entry not in entries:
                 yield f"{key}: no entry '{entry}'{nearest(entry, entries)}"
+
+
+def _check_packages(cfg: Mapping[str, Any]) -> Iterator[str]:
+    """Find what a run is to be drawn with, and is not installed: mmengine finds out late."""
+    for index, backend in enumerate(_find(cfg, "visualizer.vis_backends") or ()):
+        kind = backend.get("type")
+        packages = _BACKEND_PACKAGES.get(getattr(kind, "__name__", kind), ())
+        if packages and not any(importlib.util.find_spec(name) for name in packages):
+            yield (
+                f"visualizer.vis_backends[{index}]: {kind} needs the package {packages[0]}, which "
+                f"is not installed: pip install {packages[0]}, or take it out of vis_backends."
+            )
 
 
 def _check_pipelines(cfg: Mapping[str, Any]) -> Iterator[str]:

@@ -6,11 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import mmseg.registry as reg
+import torch
 from mmengine.config import Config
 from mmengine.registry import Registry
 from torch.utils.data import DataLoader
 
-from afa.utils.settings import called_functions, passes_on, wrong_arguments
+from afa.utils.settings import (
+    called_functions,
+    hands_elsewhere,
+    passes_on,
+    wrong_arguments,
+)
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -66,6 +72,8 @@ _PARAMWISE_ARGS = {
     "dwconv_decay_mult", "flat_decay_mult", "norm_decay_mult",
 }  # fmt: skip
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+# What timm's builder takes out of the arguments of a network.
+_TIMM_ARGS = {"feature_cfg", "features_cls", "features_only", "out_indices", "output_stride"}
 _LOADER_ARGS = {"dataset", "collate_fn", "num_batch_per_epoch", "disable_subprocess_warning"}
 
 
@@ -95,8 +103,8 @@ def argument_names(component: Any) -> tuple[set[str], bool]:
         component: A class or function.
 
     Returns:
-        The names, and whether the signature is open (`**kwargs` down to the last parent), so
-        that others may be right as well.
+        The names, and whether the signature is open (`**kwargs` down to the last parent, or on to
+        another function), so that others may be right as well.
     """
     functions = called_functions(component)
     skipped = 1 if inspect.isclass(component) else 0  # self
@@ -104,7 +112,28 @@ def argument_names(component: Any) -> tuple[set[str], bool]:
     for function in functions:
         parameters = list(inspect.signature(function).parameters.values())[skipped:]
         names |= {param.name for param in parameters if param.kind in _NAMED}
-    return names, bool(functions) and passes_on(functions[-1])
+    is_open = bool(functions) and passes_on(functions[-1])
+    return names, is_open or any(hands_elsewhere(function) for function in functions)
+
+
+def _network_arguments(component: Any, node: Mapping[str, Any]) -> set[str]:
+    """Collect what timm takes for the network that a component builds with timm.
+
+    Returns:
+        The names; empty where the component builds none, or timm cannot tell.
+    """
+    functions = [f for f in called_functions(component) if hands_elsewhere(f)]
+    timm = functions[0].__globals__.get("timm") if functions else None
+    name = node.get("model_name", node.get("name"))
+    if timm is None or not isinstance(name, str) or not timm.is_model(name):
+        return set()
+    try:
+        with torch.device("meta"):  # shapes without memory
+            network = type(timm.create_model(name))
+    except RuntimeError:  # a network that computes while it is built
+        return set()
+    names, is_open = argument_names(network)
+    return set() if is_open else names | argument_names(timm.create_model)[0] | _TIMM_ARGS
 
 
 def find_component(kind: Any, registry: Registry) -> Any:
@@ -148,6 +177,8 @@ def _check_component(
         return
     names, is_open = argument_names(component)
     names |= _BUILDER_ARGS.get(id(registry), set()) | {"type", "_scope_"}
+    if is_open and set(node) - names and (network := _network_arguments(component, node)):
+        names, is_open = names | network, False
     for key in node:
         # An open signature may take anything; only what is all but a known name is a slip.
         if key in names or (is_open and not nearest(key, names, cutoff=0.8)):

@@ -1,8 +1,10 @@
-"""Hooks that our runner adds to every run: a validation made up for, and data workers that end."""
+"""Hooks that our runner adds to every run: what is said or done at its start and its end."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
+
+from afa.engine.schedules import zero_rate_from
 
 # Not "val...": mmengine shows such names in its log of a validation.
 _KEY = "iter_validated"
@@ -53,3 +55,20 @@ class ReleaseWorkersHook(Hook):
         for holder in (runner.train_dataloader, loop_iterator):
             if hasattr(holder, "_iterator"):
                 setattr(holder, "_iterator", None)  # noqa: B010  the types of the two differ
+
+
+@HOOKS.register_module()
+class ZeroRateHook(Hook):
+    """Say before the first iteration that the last ones will learn nothing, if it is so."""
+
+    priority = "VERY_LOW"
+
+    def before_train(self, runner: Runner) -> None:
+        """Look ahead along the schedules."""
+        first, last = zero_rate_from(runner), runner.train_loop.max_iters
+        if first is not None:
+            runner.logger.warning(
+                f"The learning rate is 0 in {last - first} of the iterations that are left (from "
+                f"{first + 1} to {last}): no weight changes there. Move `end` of param_scheduler "
+                f"to {last + 1}, or end the run there (train_cfg.max_iters={first})."
+            )

@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from afa.engine.config import load_config
+from afa.engine.config import check, load_config
 from afa.engine.config.check import ConfigError, check_config, check_form
 
 
@@ -71,6 +71,29 @@ def test_arguments_of_parents_and_of_builders_are_known(toy_cfg):
         }
     )
     check_config(toy_cfg)
+
+
+@pytest.mark.parametrize(
+    ("backend", "package"),
+    [("WandbVisBackend", "wandb"), ("MLflowVisBackend", "mlflow"), ("AimVisBackend", "aim")],
+)
+def test_a_backend_whose_package_is_not_installed(toy_cfg, monkeypatch, backend, package):
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
+    toy_cfg.visualizer.vis_backends.append(dict(type=backend))
+    assert _problems(toy_cfg) == [
+        f"visualizer.vis_backends[1]: {backend} needs the package {package}, which is not "
+        f"installed: pip install {package}, or take it out of vis_backends."
+    ]
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: name == package)
+    check_config(toy_cfg)
+
+
+def test_either_package_will_do_for_tensorboard(toy_cfg, monkeypatch):
+    toy_cfg.visualizer.vis_backends.append(dict(type="TensorboardVisBackend"))
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: name == "tensorboardX")
+    check_config(toy_cfg)
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
+    assert "needs the package tensorboard, which is not installed" in _problems(toy_cfg)[0]
 
 
 def test_an_open_signature_is_not_judged_but_what_is_nested_is(toy_cfg):

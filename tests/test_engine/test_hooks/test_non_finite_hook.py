@@ -11,6 +11,12 @@ from afa.utils.checkpoint import load_state
 from afa.utils.evaluating import random_states
 
 
+@pytest.fixture(autouse=True)
+def not_rehearsed(toy_cfg):
+    """The tests count calls of the model."""
+    toy_cfg.rehearse = False
+
+
 @pytest.fixture
 def spoil(monkeypatch):
     """Make the loss (or the gradient) of some iterations NaN or infinite."""
