@@ -97,7 +97,7 @@ def labels_from_xml(
     """
     if difficult not in ("keep", "drop"):
         raise ValueError(f"difficult must be 'keep' or 'drop', got '{difficult}'.")
-    names, dropped = _read_xml(Path(path), difficult)
+    names, dropped = _names_in_xml(Path(path), difficult)
     if not names:
         reason = f"no <object> with a <name> in '{path}'; mend it"
         if dropped:
@@ -302,14 +302,24 @@ class _NoDoctypeBuilder(ElementTree.TreeBuilder):
         raise ValueError("declares a DOCTYPE, which annotations never need")
 
 
-def _read_xml(path: Path, difficult: str) -> tuple[list[str], bool]:
-    """Return the object names of an annotation and whether difficult ones were dropped."""
+def read_xml(path: str | Path) -> ElementTree.Element:
+    """Return the root of an XML file, which may come from anywhere.
+
+    Raises:
+        ValueError: If it cannot be read, is malformed, or declares a document type.
+    """
+    path = Path(path)
     data = _read_bytes(path, "Annotation", "every image of the list needs one XML file there")
     parser = ElementTree.XMLParser(target=_NoDoctypeBuilder())
     try:
-        root = ElementTree.fromstring(data, parser=parser)
+        return ElementTree.fromstring(data, parser=parser)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise ValueError(f"Malformed annotation '{path}': {error}.") from error
+
+
+def _names_in_xml(path: Path, difficult: str) -> tuple[list[str], bool]:
+    """Return the object names of an annotation and whether difficult ones were dropped."""
+    root = read_xml(path)
     names, dropped = [], False
     for node in root.iter("object"):
         mark = (node.findtext("difficult") or "0").strip()

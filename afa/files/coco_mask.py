@@ -39,6 +39,14 @@ class Region(NamedTuple):
     segmentation: Any
 
 
+class Layer(NamedTuple):
+    """What is drawn into a label map."""
+
+    value: int  # of its pixels
+    is_crowd: bool
+    mask: dict  # as pycocotools has it
+
+
 def draw_label(
     regions: Sequence[Region], height: int, width: int, crowd: str = "class"
 ) -> np.ndarray:
@@ -59,16 +67,31 @@ def _draw(regions: Sequence[Region], height: int, width: int, crowd: str) -> tup
     """Draw a label map; also count the annotations that cover no pixel."""
     if crowd not in CROWDS:
         raise ValueError(f"crowd must be 'class' or 'ignore', got '{crowd}'.")
+    layers = []
+    for region in regions:
+        mask = encode_segmentation(region.segmentation, height, width)
+        value = IGNORE if region.is_crowd and crowd == "ignore" else region.label
+        if mask is not None and mask_utils.area(mask):
+            layers.append(Layer(value, region.is_crowd, mask))
+    return draw_layers(layers, height, width), len(regions) - len(layers)
+
+
+def draw_layers(
+    layers: Sequence[Layer], height: int, width: int, by_size: bool = True
+) -> np.ndarray:
+    """Draw a label map (height, width) uint8 in COCO's order, or each layer over those before it.
+
+    The masks must be of this height and width.
+    """
+    if by_size:
+        # Reversed before a stable sort: among equals the first of the file is drawn last.
+        layers = sorted(
+            layers[::-1], key=lambda one: (not one.is_crowd, -int(mask_utils.area(one.mask)))
+        )
     label: np.ndarray = np.zeros((height, width), dtype=np.uint8)
-    # Reversed before a stable sort: among equals the first of the file is drawn last.
-    layers = [(one, encode_segmentation(one.segmentation, height, width)) for one in regions][::-1]
-    sized = [(one, mask, int(mask_utils.area(mask))) for one, mask in layers if mask is not None]
-    sized = [layer for layer in sized if layer[2]]
-    sized.sort(key=lambda layer: (not layer[0].is_crowd, -layer[2]))
-    for region, mask, _ in sized:
-        ignored = region.is_crowd and crowd == "ignore"
-        label[mask_utils.decode(mask) > 0] = IGNORE if ignored else region.label
-    return label, len(regions) - len(sized)
+    for layer in layers:
+        label[mask_utils.decode(layer.mask) > 0] = layer.value
+    return label
 
 
 def encode_segmentation(segmentation: Any, height: int, width: int) -> dict | None:
