@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from afa.datasets.faults import ReportFault, raise_fault
+from afa.files.annotation_kinds import refuse_annotations
 from afa.files.whole_file import write_text
 from afa.utils.class_names import beside, clean_name, clean_names, nearest_name
 
@@ -250,13 +251,15 @@ def parse_json_object(data: str | bytes, path: str | Path, other: str) -> list[t
     """Return keys and values of a JSON object; objects in it are :class:`JSONObject`.
 
     Raises:
-        ValueError: If it is malformed, or is other JSON: with the sentence ``other``.
+        ValueError: If it is malformed, an annotation tool's, or other JSON: with the sentence
+            ``other``.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
         value = json.loads(text, object_pairs_hook=JSONObject)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"Malformed JSON in '{path}': {error}.") from error
+    refuse_annotations(value, path)
     if not isinstance(value, JSONObject):
         raise ValueError(other)
     return value.pairs

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from afa.datasets.faults import ReportFault, raise_fault
 from afa.datasets.image_labels import JSONObject, in_order, parse_json_object
+from afa.files.annotation_kinds import COMMAND
 from afa.files.photo_search import PHOTO_SUFFIXES
 from afa.files.whole_file import safe_join
 from afa.utils.class_names import (
@@ -71,7 +72,7 @@ def find_labels_file(data_root: str | Path | None, name: str | None = None) -> P
     listed = " or ".join(f"'{path}'" for path in paths)
     raise ValueError(
         f"There is no {listed}: the labels of the photos stand there (docs/own_data.md); set "
-        "data_root to the folder that has it."
+        f"data_root to the folder that has it, or make it of annotations with {COMMAND}."
     )
 
 
@@ -292,6 +293,8 @@ def read_label_table(path: str | Path, report: ReportFault = raise_fault) -> Lab
     """
     path = Path(path)
     text = read_text(path)
+    if text.lstrip().startswith("<"):
+        raise ValueError(f"'{path}' is XML, and no table of labels: {COMMAND} makes one of it.")
     if path.suffix.lower() == ".json":
         return LabelTable(None, list(_json_rows(text, path, report)))
     return _csv_table(text, path, report)

@@ -87,6 +87,33 @@ def write_picture(path: str | Path, image: np.ndarray) -> None:
     write_bytes(path, encoded.tobytes())
 
 
+def read_photo_size(path: str | Path) -> tuple[tuple[int, int], int]:
+    """Read the header of a photo.
+
+    Returns:
+        Its size (H, W), turned as its EXIF orientation says, and that orientation (1 to 8).
+
+    Raises:
+        ValueError: If the file is missing or its header is broken.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_formats()) as image:
+                width, height = image.size
+                orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:  # decoders raise whatever a broken file leads them to
+        raise ValueError(f"Photo '{path}' cannot be read ({error}): replace it.") from error
+    return ((width, height) if orientation >= 5 else (height, width)), orientation
+
+
+def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn (H, W) pixels as an EXIF orientation says; they lie as the photo is stored."""
+    image = Image.fromarray(pixels)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.array(ImageOps.exif_transpose(image))
+
+
 def exif_orientation(data: bytes) -> int:
     """Return how a photo, given its file's content, is to be turned: 1 (not at all) to 8."""
     with warnings.catch_warnings(), contextlib.suppress(Exception):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from afa.datasets.wsss_dataset import check_ids
+from afa.files.annotation_kinds import COMMAND
 from afa.files.coco_mask import Region
 from afa.utils.class_names import beside, clean_name
 
@@ -22,7 +23,10 @@ _MAX_ID = 2**53  # what every JSON reader keeps exactly
 _PARTS = ("images", "annotations", "categories")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
-_HINT = "take the file from annotations_trainval2014.zip"
+_HINT = (
+    "take the file from annotations_trainval2014.zip; of annotations with other classes "
+    f"{COMMAND} makes labels"
+)
 
 
 class CocoImage(NamedTuple):
