@@ -77,8 +77,8 @@ def _read_label_studio(
 ) -> Iterator[MarkedPhoto]:
     tasks = content if isinstance(content, list) else [content]
     # Files without a single annotation hold predictions that nobody has looked at yet.
-    maps = [task for task in tasks if isinstance(task, dict)]
-    done = any("data" not in task or task.get("annotations") for task in maps)
+    good = [task for task in tasks if isinstance(task, dict)]
+    done = any("data" not in task or task.get("annotations") for task in good)
     for number, task in enumerate(tasks):
         where = f"task {task.get('id', number)}" if isinstance(task, dict) else f"task {number}"
         try:

@@ -166,9 +166,9 @@ def _read_cvat(
         try:
             if not name:
                 raise ValueError("it has no name")
-            size = int(to_number(node.get("height"))), int(to_number(node.get("width")))
+            size = int(_attribute(node, "height")), int(_attribute(node, "width"))
             shapes = [child for child in node if child.tag in _CVAT_SHAPES]
-            shapes.sort(key=lambda child: to_number(child.get("z_order", "0")))
+            shapes.sort(key=lambda child: _attribute(child, "z_order", "0"))
             marks = [_cvat_mark(child) for child in shapes]
             yield MarkedPhoto((name,), marks, size, _split_of(node.get("subset", "")))
         except ValueError as error:
@@ -189,13 +189,20 @@ def _cvat_mark(node: ElementTree.Element) -> Mark:
         ring = [to_number(word) for word in re.split("[,;]", node.get("points", ""))]
         outline = partial(encode_segmentation, [ring])
     elif node.tag == "ellipse":
-        x, y, *radii = (to_number(node.get(key)) for key in ("cx", "cy", "rx", "ry"))
-        ring = ellipse_ring((x, y), radii, to_number(node.get("rotation", "0")))
+        x, y, *radii = (_attribute(node, key) for key in ("cx", "cy", "rx", "ry"))
+        ring = ellipse_ring((x, y), radii, _attribute(node, "rotation", "0"))
         outline = partial(encode_segmentation, [ring])
     elif node.tag == "mask":
-        box = [int(to_number(node.get(key))) for key in ("left", "top", "width", "height")]
+        box = [int(_attribute(node, key)) for key in ("left", "top", "width", "height")]
         outline = partial(read_cvat_runs, node.get("rle", ""), box)
     return Mark(name, outline, is_tag=node.tag == "tag")
+
+
+def _attribute(node: ElementTree.Element, name: str, default: str = "") -> float:
+    text = node.get(name, default)
+    if not text:
+        raise ValueError(f"its <{node.tag}> has no '{name}'")
+    return to_number(text)
 
 
 def _read_voc(

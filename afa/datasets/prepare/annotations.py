@@ -107,7 +107,8 @@ def convert_annotations(
     root = Path(photos) if photos is not None else source if source.is_dir() else source.parent
     _check_target(root, overwrite)
     annotations = read_annotations(source, kind, report)
-    found, drawn = _find(annotations.photos, root, report, notes), []
+    finder = _Finder(root, source / "labels" if annotations.kind == "fiftyone" else None)
+    found, drawn = _find(annotations.photos, finder, report, notes), list[_Photo]()
     for number, photo in enumerate(found, start=1):
         photo.marks = [mark for mark in photo.marks if mark.name not in leave_out]
         try:
@@ -121,6 +122,8 @@ def convert_annotations(
     for photo in drawn:
         photo.marks = [mark._replace(name=names[mark.name]) for mark in photo.marks]
     drawn = _with_classes(drawn, keep_empty, notes)
+    if not drawn:
+        raise ValueError(f"Of '{source}' nothing is left to write. {' '.join(notes)}".strip())
     order = [names[name] for name in annotations.classes if name in names]
     own, files = _label_files(drawn, order, root)
     num_masks = _write_masks(drawn, own.classes, root, annotations.kind == "coco", notes)
@@ -149,10 +152,10 @@ def _check_target(root: Path, overwrite: bool) -> None:
 
 
 def _find(
-    marked: Sequence[MarkedPhoto], root: Path, report: ReportFault, notes: list[str]
+    marked: Sequence[MarkedPhoto], finder: _Finder, report: ReportFault, notes: list[str]
 ) -> list[_Photo]:
     """Find the photos; what is said about one in several places is put together."""
-    finder, found, twice = _Finder(root), dict[str, _Photo](), set()
+    found, twice = dict[str, _Photo](), set[str]()
     for photo in marked:
         try:
             name = finder.find(photo.names)
@@ -178,10 +181,12 @@ def _find(
 class _Finder:
     """Find the photos that annotations name: by the path, or as much of its end as there is."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, leave_out: Path | None = None) -> None:
         self.root = root
         self.paths: dict[str, list[PurePosixPath]] = {}  # by name without suffix
         for photo in find_photos([root], leave_out=root / MASKS):
+            if leave_out is not None and photo.path.is_relative_to(leave_out):
+                continue
             path = PurePosixPath(photo.path.relative_to(root).as_posix())
             self.paths.setdefault(_plain(photo_stem(path.name)), []).append(path)
 

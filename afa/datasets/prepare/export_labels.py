@@ -148,8 +148,8 @@ def find_label_maps(folder: Path, photos: Path) -> list[LabelMap]:
         name = label.relative_to(folder).with_suffix("").as_posix()
         if name not in known:
             raise ValueError(
-                f"The label map '{label}' has no photo '{name}' in '{photos}': give the folder that "
-                "the labels were made of."
+                f"The label map '{label}' has no photo '{name}' in '{photos}': give the folder "
+                "that the labels were made of."
             )
         maps.append(LabelMap(label, known[name]))
     return maps
