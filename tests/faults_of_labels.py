@@ -104,6 +104,52 @@ FAULTS = [
         "names the image 'photo_00' twice",
         harm=write(LABELS, '{"photo_00": ["a"], "photo_00.jpg": ["b"]}'),
     ),
+    Fault(
+        "labels of COCO",
+        "train",
+        "'data/image_labels.json' is an export of an annotation tool, COCO JSON: make labels.csv "
+        "of it with `python tools/dataset_converters/annotations.py 'data/image_labels.json'`",
+        harm=write_json(LABELS, dict(images=[], annotations=[], categories=[])),
+    ),
+    Fault(
+        "labels of Label Studio",
+        "train",
+        "an export of an annotation tool, Label Studio (JSON)",
+        harm=write_json(LABELS, [dict(id=1, data={}, annotations=[])]),
+    ),
+    Fault(
+        "no annotations",
+        "dataset_converters/annotations.py data/none.xml",
+        "There are no annotations 'data/none.xml'",
+    ),
+    Fault(
+        "annotations of nothing",
+        "dataset_converters/annotations.py data/ImageSets",
+        "'data/ImageSets' has no annotations of a form that is read: COCO JSON; CVAT",
+    ),
+    Fault(
+        "annotations cut",
+        "dataset_converters/annotations.py data/x.json",
+        "'data/x.json' is malformed (",
+        harm=write("data/x.json", '{"images": ['),
+    ),
+    Fault(
+        "label maps of other photos",
+        "dataset_converters/export_labels.py cams data --classes a --form coco --out out/x",
+        "There is no label map (.png) in 'cams'",
+    ),
+    Fault(
+        "label maps without classes",
+        "dataset_converters/export_labels.py data/SegmentationClassAug data/JPEGImages",
+        "give their names in the order of their values with --classes",
+        "--form cvat --out out/x",
+    ),
+    Fault(
+        "label maps with too few classes",
+        "dataset_converters/export_labels.py data/SegmentationClassAug data/JPEGImages",
+        "has the value 2, and there are 1 classes: give all of them (--classes)",
+        "--classes a --form fiftyone --out out/x",
+    ),
     Fault("label unknown", "train", "Unknown class 'aa' in", harm=labels(photo_01=["aa"])),
     Fault("no label", "train", "'photo_01' has an empty list", harm=labels(photo_01=[])),
     Fault(

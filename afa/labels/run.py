@@ -274,6 +274,7 @@ def report(
     options = run.options
     content: dict[str, Any] = dict(
         settings=run.settings,
+        classes=list(run.data.classes),
         true_image_labels=run.maker.true_image_labels,
         statement=run.maker.statement,
         split=options.split,

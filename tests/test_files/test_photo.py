@@ -13,6 +13,8 @@ from afa.files.photo import (
     is_jpeg,
     read_jpeg_header,
     read_photo,
+    read_photo_size,
+    turn_upright,
     write_picture,
 )
 
@@ -336,3 +338,23 @@ def test_picture_is_written_in_rgb(tmp_path):
         write_picture(tmp_path / "nowhere" / "a.png", image)
     with pytest.raises(ValueError, match=r"written as \.png or \.jpg, got 'a\.gif'"):
         write_picture("a.gif", image)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_and_turn_of_the_header(tmp_path, orientation):
+    values = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "a.png"
+    Image.fromarray(values).save(path, exif=exif)
+    upright = read_photo(path)[..., 0]
+    assert read_photo_size(path) == (upright.shape, orientation)
+    np.testing.assert_array_equal(turn_upright(values, orientation), upright)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff\xd8\xff"])
+def test_size_of_what_is_no_photo(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    for path in (tmp_path / "a.jpg", tmp_path / "none.jpg"):
+        with pytest.raises(ValueError, match=r"Photo '.*\.jpg' cannot be read"):
+            read_photo_size(path)

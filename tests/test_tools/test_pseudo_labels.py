@@ -1,9 +1,12 @@
+import json
 import runpy
 import sys
 
 import pytest
 from toy_labels import write_toy, write_toy_data
 
+from afa.datasets.prepare.export_labels import export_labels
+from afa.datasets.shapes_generator import CLASSES
 from afa.files.label_png import read_label_png
 
 
@@ -35,6 +38,12 @@ def test_labels_figures_and_plot_from_the_command_line(run, toy, tmp_path, capsy
     text = capsys.readouterr().out
     assert "True image labels WERE used" in text and "mIoU" in text
     assert "pseudo_labels.py" in (out / "summary.json").read_text()
+    # An annotation tool gets them with the names of the classes.
+    export_labels(out, toy[0].parent / "shapes/JPEGImages", tmp_path / "coco", "coco")
+    content = json.loads((tmp_path / "coco/coco.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == ["train_00000.jpg"]
+    names = [category["name"] for category in content["categories"]]
+    assert names == list(CLASSES[1:])
 
 
 @pytest.mark.parametrize(

@@ -104,10 +104,11 @@ def convert_annotations(
         OSError: If a file cannot be written.
     """
     source, notes = Path(source), list[str]()
-    root = Path(photos) if photos is not None else source if source.is_dir() else source.parent
+    folder = source if source.is_dir() else source.parent
+    root = folder if photos is None else Path(photos)
     _check_target(root, overwrite)
     annotations = read_annotations(source, kind, report)
-    finder = _Finder(root, source / "labels" if annotations.kind == "fiftyone" else None)
+    finder = _Finder(root, folder / "labels" if annotations.kind == "fiftyone" else None)
     found, drawn = _find(annotations.photos, finder, report, notes), list[_Photo]()
     for number, photo in enumerate(found, start=1):
         photo.marks = [mark for mark in photo.marks if mark.name not in leave_out]
