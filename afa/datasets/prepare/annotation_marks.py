@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 IGNORED = "__ignore__"  # labelme's word for pixels that are not counted
+ADVICE = "mend it in the tool and export again, or leave its photo out with --allow-partial"
 # Height and width of the image to a mask of pycocotools; None if it encloses nothing.
 Outline = Callable[[int, int], dict | None]
 Report = Callable[[str, Exception], None]

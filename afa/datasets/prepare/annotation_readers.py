@@ -22,6 +22,7 @@ from afa.datasets.image_labels import read_xml
 from afa.datasets.own_labels import read_label_table, read_text
 from afa.datasets.prepare.annotation_json import JSON_READERS
 from afa.datasets.prepare.annotation_marks import (
+    ADVICE,
     IGNORED,
     Annotations,
     Mark,
@@ -76,12 +77,12 @@ def read_annotations(source: str | Path, kind: str | None, report: ReportFault) 
         folder = path.parent.relative_to(source) if source.is_dir() else Path()
 
         def fault(where: str, error: Exception, path: Path = path) -> None:
-            report("annotation", f"'{path}', {where}: {error}.")
+            report("annotation", f"'{path}', {where}: {error}; {ADVICE}.")
 
         try:
             into.photos += _placed(read(path, into, fault), folder, path)
         except ValueError as error:
-            sentence = f"'{path}' is not as {KINDS[name]} is: {error}."
+            sentence = f"'{path}' is not as {KINDS[name]} is: {error}; {ADVICE}."
             report("annotation file", str(error) if str(path) in str(error) else sentence)
     if kind == "folders" or (kind is None and not found and _has_split_folders(source)):
         found["folders"] = Annotations("folders", list(_read_folders(source)))

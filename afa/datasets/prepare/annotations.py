@@ -22,7 +22,7 @@ from pycocotools import mask as mask_utils
 from afa.datasets.faults import ReportFault, raise_fault
 from afa.datasets.own_labels import OwnLabels, hold_out, photo_stem, read_own_labels, read_text
 from afa.datasets.prepare import aligned
-from afa.datasets.prepare.annotation_marks import IGNORED, Mark, MarkedPhoto
+from afa.datasets.prepare.annotation_marks import ADVICE, IGNORED, Mark, MarkedPhoto
 from afa.datasets.prepare.annotation_readers import read_annotations
 from afa.files.annotation_kinds import KINDS
 from afa.files.coco_mask import IGNORE, Layer, draw_layers
@@ -116,7 +116,8 @@ def convert_annotations(
             _draw_outlines(photo, root)
             drawn.append(photo)
         except ValueError as error:
-            report("outline", f"The annotations of photo '{photo.name}' have {error}.")
+            sentence = f"The annotations of photo '{photo.name}' have {error}; {ADVICE}."
+            report("outline", sentence)
         if progress is not None:
             progress(number, len(found))
     names = _class_names(drawn, notes)
@@ -245,8 +246,7 @@ def _draw_outlines(photo: _Photo, root: Path) -> None:
         if photo.size not in (None, size):
             if orientation < 5 or photo.size != size[::-1]:
                 raise ValueError(
-                    f"the size {photo.size[1]}x{photo.size[0]}, and the file {size[1]}x{size[0]}: "
-                    "take the photos that were annotated"
+                    f"the size {photo.size[1]}x{photo.size[0]}, and the file {size[1]}x{size[0]}"
                 )
             photo.orientation = orientation
         photo.size = photo.size or size

@@ -102,6 +102,8 @@ def export_labels(
     options, out = options or ExportOptions(), Path(out)
     if form not in WRITERS:
         raise ValueError(f"The form must be one of {', '.join(WRITERS)}, got '{form}'.")
+    if options.polygons and form == "fiftyone":
+        raise ValueError("FiftyOne takes label maps as they are: leave --polygons out.")
     if not 0 <= options.tolerance < 100:
         raise ValueError(f"The tolerance must be 0 to 100 pixels, got {options.tolerance}.")
     if out.exists() and not out.is_dir():

@@ -66,8 +66,13 @@ def same_classes(label, classes):
     return table[label]
 
 
-@pytest.mark.parametrize("how", [dict(), dict(polygons=True, tolerance=0)], ids=["pixels", "exact"])
-@pytest.mark.parametrize("form", WRITERS)
+EXACT = dict(polygons=True, tolerance=0)
+
+
+@pytest.mark.parametrize(
+    ("form", "how"),
+    [*((form, {}) for form in WRITERS), *((form, EXACT) for form in WRITERS if form != "fiftyone")],
+)
 def test_every_pixel_comes_back(own, form, how):
     classes, pairs = there_and_back(own, form, **how)
     if form != "label-studio":  # which has no order of classes
@@ -150,6 +155,10 @@ FAULTS = {
     "out is a file": (dict(out="classes.txt"), "'.*classes.txt' is a file"),
     "out is not empty": (dict(out="photos"), "photos' is not empty"),
     "out holds the labels": (dict(out=".", overwrite=True), "labels' lie in"),
+    "polygons for FiftyOne": (
+        dict(form="fiftyone", options=ExportOptions(polygons=True)),
+        "leave --polygons out",
+    ),
     "tolerance": (dict(options=ExportOptions(tolerance=-1)), "tolerance must be 0 to 100"),
     "classes cannot be read": (dict(classes="no.txt"), "'no.txt' cannot be read"),
 }
