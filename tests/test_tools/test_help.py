@@ -27,7 +27,7 @@ TOOLS = {
     "benchmarks/random_walk_cost.py": ["--grid H W"],
     "benchmarks/test_memory.py": ["--crf-workers"],
     "benchmarks/train_memory.py": ["--num-vals"],
-    "dataset_converters/annotations.py": ["--allow-partial", "label-studio: Label Studio (JSON)"],
+    "dataset_converters/annotations.py": ["--allow-partial", "label-studio"],
     "dataset_converters/coco14.py": ["--crowd {class,ignore}"],
     "dataset_converters/export_labels.py": ["--form {coco,cvat,label-studio,fiftyone}"],
     "dataset_converters/shapes.py": ["data/shapes"],
