@@ -30,6 +30,7 @@ from afa.files.label_png import write_label_png
 from afa.files.photo import read_photo_size, turn_upright
 from afa.files.photo_search import find_photos
 from afa.files.whole_file import safe_join, write_text
+from afa.utils.class_names import clean_name
 
 MASKS = "masks"
 BACKGROUND = "background"
@@ -261,7 +262,7 @@ def _class_names(photos: Sequence[_Photo], notes: list[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     spelling: dict[str, str] = {}
     for raw, _ in counts.most_common():
-        name = " ".join(re.sub(r'[;|,"]', " ", _nfc(raw)).split())
+        name = clean_name(re.sub(r'[;|,"]', " ", raw))
         name = BACKGROUND if name.casefold().strip("_") == BACKGROUND else name
         names[raw] = spelling.setdefault(name.casefold(), name)
         if names[raw] not in (raw, BACKGROUND):
