@@ -17,7 +17,9 @@ train_dataloader = dict(
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-test_evaluator = [dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg")]
+test_evaluator = [
+    dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg", classes=_base_._frequent)
+]
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=20),
     dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=20, end=max_iters + 1),
