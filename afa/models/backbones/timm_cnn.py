@@ -16,6 +16,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from afa.models.backbones.mit_attn import map_to_tokens, tokens_to_map
+from afa.models.backbones.timm_attention import queries_and_keys
 from afa.models.backbones.timm_models import TimmBackbone
 from afa.utils.evaluating import evaluating
 
@@ -45,8 +46,8 @@ class TimmCNN(TimmBackbone):
         num_heads: heads of each block.
         channels_last: lay maps out by pixel, which is faster for depthwise convolutions.
         init_cfg: see :class:`TimmBackbone`.
-        **kwargs: further arguments of timm's ``create_model`` for this network, such as
-            ``drop_path_rate``.
+        model_args: further arguments of timm's ``create_model`` for this network, such as
+            ``dict(drop_path_rate=0.1)``.
 
     Attributes:
         level_channels: channels of the four maps.
@@ -80,17 +81,18 @@ class TimmCNN(TimmBackbone):
         num_heads: int = 8,
         channels_last: bool = True,
         init_cfg: dict | None = None,
-        **kwargs: Any,
+        model_args: dict | None = None,
     ) -> None:
         strided = {} if output_stride == 32 else dict(output_stride=output_stride)
-        super().__init__(name, pretrained, init_cfg, **strided, **kwargs)
+        super().__init__(name, pretrained, init_cfg, model_args, **strided)
         info = getattr(self.body, "feature_info", None) or []
         if not hasattr(self.body, "forward_intermediates") or len(info) < NUM_LEVELS:
             raise ValueError(
                 f"TimmCNN: timm's {name} does not hand out maps of {NUM_LEVELS} levels"
             )
         # CAMs and training see the same features where nothing depends on the mode.
-        self.drop_path_rate = kwargs.get("drop_path_rate", 0.0) if norm_eval else None
+        drops = (model_args or {}).get("drop_path_rate", 0.0)
+        self.drop_path_rate = drops if norm_eval else None
         self.norm_eval = norm_eval
         self.indices = list(range(len(info)))[-NUM_LEVELS:]
         channels = [level["num_chs"] for level in info][-NUM_LEVELS:]
@@ -207,7 +209,7 @@ class MapAttention(nn.Module):
         tokens = self.reduce(map_to_tokens(feature_map))
         queries, keys = [], []
         for block in self.blocks:
-            q, k = _queries_and_keys(block.attn, block.norm1(tokens))
+            q, k = queries_and_keys(block.attn, block.norm1(tokens))
             queries.append(q)
             keys.append(k)
             tokens = block(tokens)
@@ -215,10 +217,3 @@ class MapAttention(nn.Module):
         grid = feature_map.shape[2:]
         feature_map = feature_map + tokens_to_map(added, grid)
         return feature_map, torch.cat(queries, dim=1), torch.cat(keys, dim=1)
-
-
-def _queries_and_keys(attn: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Give queries and keys (B, heads, N, d) of timm's Attention for its input (B, N, C)."""
-    B, N, _ = tokens.shape
-    qkv = attn.qkv(tokens).reshape(B, N, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    return attn.q_norm(qkv[0]), attn.k_norm(qkv[1])

@@ -69,7 +69,8 @@ class TimmBackbone(PretrainedBackbone):
         init_cfg: None, or dict(type='Pretrained', checkpoint=PATH) for a file with timm's names,
             those of the network's authors where timm knows them, or a checkpoint of ours;
             ``checkpoint='package://NAME'`` takes the file that an installed Python package ships.
-        **kwargs: what timm's ``create_model`` takes for this network.
+        model_args: what timm's ``create_model`` takes for this network besides.
+        **own: what a subclass gives to it.
 
     Attributes:
         body: timm's network without its classifier.
@@ -83,7 +84,12 @@ class TimmBackbone(PretrainedBackbone):
     anchor: ClassVar[str | None] = None  # a weight that every file has; None for the first one
 
     def __init__(
-        self, name: str, pretrained: bool = False, init_cfg: dict | None = None, **kwargs: Any
+        self,
+        name: str,
+        pretrained: bool = False,
+        init_cfg: dict | None = None,
+        model_args: dict | None = None,
+        **own: Any,
     ) -> None:
         super().__init__(init_cfg)
         if pretrained and init_cfg is not None:
@@ -91,9 +97,15 @@ class TimmBackbone(PretrainedBackbone):
                 f"{type(self).__name__}: pretrained=True takes timm's weights, init_cfg those of a "
                 "file: give one of them"
             )
+        taken = {"pretrained", "num_classes", *own} & set(model_args or {})
+        if taken:
+            raise ValueError(
+                f"{type(self).__name__}: model_args cannot set {', '.join(sorted(taken))}, which "
+                f"{type(self).__name__} sets itself"
+            )
         self.name = name
         self.pretrained = pretrained
-        self._kwargs = kwargs
+        self._kwargs = {**(model_args or {}), **own}
         self.body = self._create()
 
     @staticmethod
@@ -168,7 +180,8 @@ class TimmBackbone(PretrainedBackbone):
         if _OTHER_ORDER in weights:
             weights = _renamed_by_order(weights, expected)
         rename = getattr(sys.modules[type(self.body).__module__], "checkpoint_filter_fn", None)
-        if rename is not None and anchor not in weights:
+        fits = all(k in weights and weights[k].shape == v.shape for k, v in expected.items())
+        if rename is not None and not fits:  # its authors' names, or positions of another size
             weights = rename(weights, self.body)
         weights = {k: v for k, v in weights.items() if k.split(".")[0] not in _CLASSIFIERS}
         fitted = fit_weights(weights, expected, self.name)
