@@ -55,7 +55,7 @@ class TimmViT(TimmBackbone):
 
     Attributes:
         patch_size: height and width of a patch in pixels.
-        level_channels: channels of the four maps.
+        out_channels: channels of the four maps.
         num_attn: number A of attention maps: heads times ``num_attn_blocks``.
         head_dim: channels of one attention head.
         has_qk: tells that ``with_qk`` is there.
@@ -131,7 +131,7 @@ class TimmViT(TimmBackbone):
         self.head_dim = attn.head_dim
         self.num_attn = attn.num_heads * num_attn_blocks
         channels = self.body.embed_dim
-        self.level_channels = (channels,) * NUM_LEVELS
+        self.out_channels = (channels,) * NUM_LEVELS
         # Statistics of batches would be those of CAM passes too.
         norm = dict(type="GN", num_groups=math.gcd(_NORM_GROUPS, channels))
         neck = dict(type="Feature2Pyramid", embed_dim=channels, norm_cfg=norm)

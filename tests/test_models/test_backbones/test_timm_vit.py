@@ -1,9 +1,12 @@
 """TimmViT gives timm's features, and the logits that its attention uses, at any size."""
 
+import dataclasses
+
 import pytest
 import timm
 import torch
 from torch import nn
+from toy_afa import PHASES, make_afa, make_inputs, make_samples, total
 from toy_vit import draw
 
 from afa.models import TimmViT
@@ -83,7 +86,7 @@ def test_logits_are_those_of_the_attention(name, grid, monkeypatch):
     feats, attn = backbone(x, with_attn=True)
     torch.testing.assert_close(attn, logits, rtol=1e-3, atol=1e-3)
     assert attn.shape == (2, backbone.num_attn, h * w, h * w)
-    assert [f.shape for f in feats] == [(2, c, h, w) for c in backbone.level_channels]
+    assert [f.shape for f in feats] == [(2, c, h, w) for c in backbone.out_channels]
     with_qk, (q, k) = backbone(x, with_qk=True)
     torch.testing.assert_close(q @ k.transpose(2, 3), attn, rtol=1e-5, atol=1e-4)
     assert q.shape == (2, backbone.num_attn, h * w, backbone.head_dim)
@@ -238,7 +241,7 @@ def test_pyramid_makes_the_first_maps_finer_and_keeps_the_last():
     x = images(plain, 2, 3)
     feats = finer(x)
     assert [tuple(f.shape[2:]) for f in feats] == [(8, 12), (4, 6), (2, 3), (2, 3)]
-    assert {f.shape[1] for f in feats} == set(finer.level_channels)
+    assert {f.shape[1] for f in feats} == set(finer.out_channels)
     assert all(torch.equal(a, b) for a, b in zip(feats[2:], plain(x)[2:], strict=True))
     sum(f.sum() for f in feats).backward()
     assert all(p.grad is not None for p in finer.pyramid.parameters())
@@ -387,3 +390,40 @@ def test_colours_are_those_of_the_weights(name, mean, std):
     found = TimmViT.colours(name)
     assert found[0] == pytest.approx([255 * value for value in mean])
     assert found[1] == pytest.approx([255 * value for value in std])
+
+
+# ---- in the methods -----------------------------------------------------------------------------
+
+
+def afa(**changes):
+    vit = dict(type="TimmViT", name=ONE, model_args=dict(SMALL, img_size=64), **changes)
+    heads = {f"{head}__in_channels": None for head in ("cls_head", "decode_head", "affinity_head")}
+    return make_afa(backbone=dict(vit, _delete_=True), **heads)
+
+
+@pytest.mark.parametrize("changes", [{}, dict(drop_path_rate=0.3, with_cp=True)], ids=str)
+def test_afa_teaches_every_weight(changes):
+    model = afa(**changes).train()
+    inputs, samples = make_inputs(height=64, width=48), make_samples([[1, 0, 1], [0, 1, 0]])
+    for phase in PHASES:
+        model.set_phase(phase)
+        model.zero_grad()
+        total(model(inputs, samples, mode="loss")).backward()
+        without = [n for n, p in model.backbone.named_parameters() if p.grad is None]
+        assert not without
+    model.set_phase("pseudo")
+    model.zero_grad()
+    model(inputs, samples, mode="loss")["loss_aff"].backward()
+    assert model.backbone.body.blocks[-1].attn.qkv.weight.grad.any()
+    assert not model.backbone.body.norm.weight.grad  # the loss goes no other way
+
+
+@pytest.mark.parametrize("propagation", ["affinity", "attention"])
+def test_afa_makes_labels_of_photos_of_any_size(propagation):
+    model = afa().eval()
+    model.train_cfg = dataclasses.replace(model.train_cfg, propagation=propagation)
+    model.test_cfg = dataclasses.replace(model.test_cfg, pseudo_labels=True)
+    samples = make_samples([[1, 0, 1]], ori_shape=(45, 70))
+    (sample,) = model.predict(make_inputs(1, 45, 70), samples)
+    for field in ("pred_sem_seg", "pred_cam", "pred_par", "pred_propagated"):
+        assert sample.get(field).data.shape[-2:] == (45, 70)
