@@ -222,8 +222,9 @@ class TimmViT(TimmBackbone):
         x = self._whole_patches(x)
         wanted = self.attn_blocks if with_attn or with_qk else ()
         attns = [self.body.blocks[i].attn for i in wanted]
-        body: Any
-        body, recorders = view_of(self.body, attns, evaluates=not drop_path)
+        body, recorders = self.body, []
+        if attns or (self.training and not drop_path):
+            body, recorders = view_of(body, attns, evaluates=not drop_path)
         levels = body.forward_intermediates(
             x, indices=self.indices, output_fmt="NLC", intermediates_only=True
         )
