@@ -8,9 +8,10 @@ from toy_faults import Fault, more, option, write
 def timm_vit(arguments: str):
     """Give a harm that puts a small vision transformer of timm into a config."""
     small = "embed_dim=32, num_heads=2, depth=4, img_size=56"
-    colours = "del model['data_preprocessor']['mean'], model['data_preprocessor']['std']"
+    others = "del model['data_preprocessor']['mean'], model['data_preprocessor']['std']"
+    others += ", model['cls_head']['in_channels']"
     backbone = f"model['backbone'] = dict(type='TimmViT', model_args=dict({small}), {arguments})"
-    return more("cam.py", f"{backbone}\n{colours}")
+    return more("cam.py", f"{backbone}\n{others}")
 
 
 def no_network(monkeypatch) -> None:
