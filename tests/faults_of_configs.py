@@ -10,7 +10,7 @@ def timm_vit(arguments: str):
     small = "embed_dim=32, num_heads=2, depth=4, img_size=56"
     others = "del model['data_preprocessor']['mean'], model['data_preprocessor']['std']"
     others += ", model['cls_head']['in_channels']"
-    backbone = f"model['backbone'] = dict(type='TimmViT', model_args=dict({small}), {arguments})"
+    backbone = f"model['backbone'] = dict(type='TimmViT', {small}, {arguments})"
     return more("cam.py", f"{backbone}\n{others}")
 
 

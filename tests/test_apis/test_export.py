@@ -60,7 +60,7 @@ def test_networks_that_onnx_cannot_hold_are_told(tmp_path):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     small = dict(embed_dim=32, num_heads=2, depth=4, img_size=64)
-    vit = dict(type="TimmViT", name="deit_tiny_patch16_224", model_args=small, _delete_=True)
+    vit = dict(type="TimmViT", name="deit_tiny_patch16_224", _delete_=True, **small)
     heads = ("cls_head", "decode_head", "affinity_head")
     model = make_afa(backbone=vit, **{f"{head}__in_channels": None for head in heads})
     with pytest.raises(ValueError, match=r"TimmViT, for images of any size: .*safetensors instead"):

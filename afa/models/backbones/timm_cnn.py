@@ -46,8 +46,8 @@ class TimmCNN(TimmBackbone):
         num_heads: heads of each block.
         channels_last: lay maps out by pixel, which is faster for depthwise convolutions.
         init_cfg: see :class:`TimmBackbone`.
-        model_args: further arguments of timm's ``create_model`` for this network, such as
-            ``dict(drop_path_rate=0.1)``.
+        **kwargs: further arguments of timm's ``create_model`` for this network, such as
+            ``drop_path_rate``.
 
     Attributes:
         level_channels: channels of the four maps.
@@ -81,18 +81,17 @@ class TimmCNN(TimmBackbone):
         num_heads: int = 8,
         channels_last: bool = True,
         init_cfg: dict | None = None,
-        model_args: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         strided = {} if output_stride == 32 else dict(output_stride=output_stride)
-        super().__init__(name, pretrained, init_cfg, model_args, **strided)
+        super().__init__(name, pretrained, init_cfg, **strided, **kwargs)
         info = getattr(self.body, "feature_info", None) or []
         if not hasattr(self.body, "forward_intermediates") or len(info) < NUM_LEVELS:
             raise ValueError(
                 f"TimmCNN: timm's {name} does not hand out maps of {NUM_LEVELS} levels"
             )
         # CAMs and training see the same features where nothing depends on the mode.
-        drops = (model_args or {}).get("drop_path_rate", 0.0)
-        self.drop_path_rate = drops if norm_eval else None
+        self.drop_path_rate = kwargs.get("drop_path_rate", 0.0) if norm_eval else None
         self.norm_eval = norm_eval
         self.indices = list(range(len(info)))[-NUM_LEVELS:]
         channels = [level["num_chs"] for level in info][-NUM_LEVELS:]

@@ -69,8 +69,7 @@ class TimmBackbone(PretrainedBackbone):
         init_cfg: None, or dict(type='Pretrained', checkpoint=PATH) for a file with timm's names,
             those of the network's authors where timm knows them, or a checkpoint of ours;
             ``checkpoint='package://NAME'`` takes the file that an installed Python package ships.
-        model_args: what timm's ``create_model`` takes for this network besides.
-        **own: what a subclass gives to it.
+        **kwargs: what timm's ``create_model`` takes for this network.
 
     Attributes:
         body: timm's network without its classifier.
@@ -84,12 +83,7 @@ class TimmBackbone(PretrainedBackbone):
     anchor: ClassVar[str | None] = None  # a weight that every file has; None for the first one
 
     def __init__(
-        self,
-        name: str,
-        pretrained: bool = False,
-        init_cfg: dict | None = None,
-        model_args: dict | None = None,
-        **own: Any,
+        self, name: str, pretrained: bool = False, init_cfg: dict | None = None, **kwargs: Any
     ) -> None:
         super().__init__(init_cfg)
         if pretrained and init_cfg is not None:
@@ -97,15 +91,9 @@ class TimmBackbone(PretrainedBackbone):
                 f"{type(self).__name__}: pretrained=True takes timm's weights, init_cfg those of a "
                 "file: give one of them"
             )
-        taken = {"pretrained", "num_classes", *own} & set(model_args or {})
-        if taken:
-            raise ValueError(
-                f"{type(self).__name__}: model_args cannot set {', '.join(sorted(taken))}, which "
-                f"{type(self).__name__} sets itself"
-            )
         self.name = name
         self.pretrained = pretrained
-        self._kwargs = {**(model_args or {}), **own}
+        self._kwargs = kwargs
         self.body = self._create()
 
     @staticmethod

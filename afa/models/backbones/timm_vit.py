@@ -49,8 +49,8 @@ class TimmViT(TimmBackbone):
             the way of ViTDet (Li et al., ECCV 2022); they learn, and begin with drawn weights.
         with_cp: compute blocks again in the backward pass instead of keeping what they computed.
         init_cfg: see :class:`TimmBackbone`.
-        model_args: further arguments of timm's ``create_model`` for this network. With
-            ``dict(dynamic_img_pad=True)`` images that the patches do not divide are not resized:
+        **kwargs: further arguments of timm's ``create_model`` for this network. With
+            ``dynamic_img_pad=True`` images that the patches do not divide are not resized:
             timm adds zeros below and at the right, and the maps reach beyond the image.
 
     Attributes:
@@ -86,12 +86,11 @@ class TimmViT(TimmBackbone):
         pyramid: bool = False,
         with_cp: bool = False,
         init_cfg: dict | None = None,
-        model_args: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f"TimmViT: drop_path_rate must be in [0, 1), got {drop_path_rate!r}")
-        more = model_args or {}
-        if more.get("patch_drop_rate"):
+        if kwargs.get("patch_drop_rate"):
             raise ValueError(
                 "TimmViT: patch_drop_rate leaves tokens out, but maps need all of them"
             )
@@ -100,8 +99,8 @@ class TimmViT(TimmBackbone):
                 "TimmViT: with_cp would lose gradients of queries and keys with timm's reentrant "
                 "checkpoints: unset the environment variable TIMM_REENTRANT_CKPT"
             )
-        own = dict(drop_path_rate=drop_path_rate, dynamic_img_size=True)
-        super().__init__(name, pretrained, init_cfg, model_args, **own)
+        kwargs = {**kwargs, "dynamic_img_size": True}
+        super().__init__(name, pretrained, init_cfg, drop_path_rate=drop_path_rate, **kwargs)
         depth = len(self.body.blocks)
         if depth < NUM_LEVELS:
             raise ValueError(f"TimmViT: {NUM_LEVELS} blocks or more are needed, {name} has {depth}")
@@ -118,7 +117,7 @@ class TimmViT(TimmBackbone):
         # CAMs and training see the same features where nothing is dropped, and no position moved.
         rope = getattr(self.body, "rope", None)
         moves = [getattr(rope, f"{kind}_coords", None) for kind in ("shift", "jitter", "rescale")]
-        drops = [rate for key, rate in more.items() if key.endswith("drop_rate")]
+        drops = [rate for key, rate in kwargs.items() if key.endswith("drop_rate")]
         self.drop_path_rate = None if any(moves + drops) else drop_path_rate
         self.frozen_stages = frozen_stages
         self.freeze_pos_embed = freeze_pos_embed
@@ -197,7 +196,7 @@ class TimmViT(TimmBackbone):
             f"model.data_preprocessor.size: crops of {crop} pixels are no whole number of patches "
             f"of {self.name} ({patch}): take {below} or {above} there and in the crop of the "
             "pipeline (448 x 448 fits patches of 14 and of 16), or set "
-            "model.backbone.model_args=dict(dynamic_img_pad=True)"
+            "model.backbone.dynamic_img_pad=True"
         )
 
     def forward(

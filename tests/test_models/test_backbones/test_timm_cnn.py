@@ -71,7 +71,7 @@ def test_norm_eval_keeps_statistics_and_weights_of_the_network_alone():
 
 
 def test_passes_for_cams_leave_no_trace():
-    model = make(model_args=dict(drop_path_rate=0.5)).train()
+    model = make(drop_path_rate=0.5).train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     x = torch.randn(2, 3, 32, 32)
     first, second = model(x, drop_path=False)[-1], model(x, drop_path=False)[-1]
@@ -167,14 +167,7 @@ def test_weights_of_a_package(tmp_path, monkeypatch):
         (dict(name="resnet1O1"), r"no network 'resnet1O1'; did you mean resnet101"),
         (dict(name=None), "no network None"),
         (dict(name="mobilenetv3_small_050"), "output_stride=32 leaves it as it is"),
-        (
-            dict(name="resnet10t", model_args=dict(depth=3)),
-            "cannot be built with depth=3, output_stride=16",
-        ),
-        (
-            dict(model_args=dict(output_stride=8, num_classes=2)),
-            "model_args cannot set num_classes, output_stride, which TimmCNN sets itself",
-        ),
+        (dict(name="resnet10t", depth=3), "cannot be built with output_stride=16, depth=3"),
         (dict(name="resnet10t", frozen_stages=9), "frozen_stages must be -1 to 5"),
         (dict(num_attn_blocks=1, attn_channels=30), r"num_heads \(8\) must divide"),
         (

@@ -43,8 +43,7 @@ ONE = "deit_tiny_patch16_224"
 def build(name=ONE, **kwargs):
     torch.manual_seed(0)
     _, own = FAMILIES.get(name, (0, {}))
-    own = {**SMALL, "img_size": 64, **own, **kwargs.pop("model_args", {})}
-    return draw(TimmViT(name, model_args=own, **kwargs))
+    return draw(TimmViT(name, **{**SMALL, "img_size": 64, **own, **kwargs}))
 
 
 def images(backbone, rows, columns, batch=2):
@@ -114,8 +113,8 @@ def test_features_are_timms_behind_its_last_norm(name):
 
 
 def test_maps_come_from_each_quarter_of_the_depth():
-    assert build(model_args=dict(depth=12), num_attn_blocks=3).indices == [2, 5, 8, 11]
-    backbone = build(model_args=dict(depth=6), num_attn_blocks=3)
+    assert build(depth=12, num_attn_blocks=3).indices == [2, 5, 8, 11]
+    backbone = build(depth=6, num_attn_blocks=3)
     assert (backbone.indices, backbone.num_attn) == ([1, 2, 4, 5], 6)
 
 
@@ -178,7 +177,7 @@ def test_without_drop_path_training_computes_as_evaluation():
 def test_other_dropout_means_that_training_sees_other_features():
     """AFA takes the features of the training pass for CAMs where nothing is dropped."""
     assert build().drop_path_rate == 0
-    assert build(model_args=dict(proj_drop_rate=0.1)).drop_path_rate is None
+    assert build(proj_drop_rate=0.1).drop_path_rate is None
     assert build("vit_base_patch16_sapiens2").drop_path_rate is None  # its positions move
 
 
@@ -195,7 +194,7 @@ def test_sizes_that_the_patches_do_not_divide_are_resized(name):
 
 
 def test_sizes_are_padded_where_that_is_chosen():
-    backbone = build(model_args=dict(dynamic_img_pad=True)).eval()
+    backbone = build(dynamic_img_pad=True).eval()
     x = torch.randn(1, 3, 40, 60)
     padded = nn.functional.pad(x, (0, 4, 0, 8))
     assert torch.equal(backbone(x)[-1], backbone(padded)[-1])
@@ -204,7 +203,7 @@ def test_sizes_are_padded_where_that_is_chosen():
 def test_crops_that_the_patches_do_not_divide_are_refused():
     backbone = build("vit_small_patch14_dinov2")
     backbone.check_crop((448, 224))
-    build("vit_small_patch14_dinov2", model_args=dict(dynamic_img_pad=True)).check_crop((512, 512))
+    build("vit_small_patch14_dinov2", dynamic_img_pad=True).check_crop((512, 512))
     expected = (
         "512 x 448 pixels .* patches of vit_small_patch14_dinov2 .*take 504 x 448 or 518 x 448"
     )
@@ -265,7 +264,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_networks_of_another_kind_are_refused_by_name(name):
     with pytest.raises(ValueError, match=f"TimmViT: {name} {REFUSED[name]}.*take a plain vision"):
-        TimmViT(name, model_args=SMALL if "blocks" in REFUSED[name] else None)
+        TimmViT(name, **(SMALL if "blocks" in REFUSED[name] else {}))
 
 
 @pytest.mark.parametrize(
@@ -273,16 +272,15 @@ def test_networks_of_another_kind_are_refused_by_name(name):
     [
         (dict(name="deit_tiny_patch17_224"), "did you mean deit_tiny_patch16_224"),
         (
-            dict(model_args=dict(depth=3)),
+            dict(depth=3),
             "4 blocks or more are needed, deit_tiny_patch16_224 has 3",
         ),
         (dict(num_attn_blocks=5), "num_attn_blocks must be 1 to 4, .* got 5"),
         (dict(num_attn_blocks=0), "num_attn_blocks must be 1 to 4, .* got 0"),
         (dict(frozen_stages=5), "frozen_stages must be -1 to 4, .* got 5"),
         (dict(drop_path_rate=1), r"drop_path_rate must be in \[0, 1\), got 1"),
-        (dict(model_args=dict(patch_drop_rate=0.5)), "patch_drop_rate leaves tokens out"),
-        (dict(model_args=dict(drop_path_rate=0.1)), "model_args cannot set drop_path_rate"),
-        (dict(model_args=dict(window=7)), "cannot be built with .*window=7"),
+        (dict(patch_drop_rate=0.5), "patch_drop_rate leaves tokens out"),
+        (dict(window=7), "cannot be built with .*window=7"),
     ],
     ids=lambda value: "".join(value) if isinstance(value, dict) else "",
 )
@@ -306,7 +304,7 @@ def test_a_file_with_a_classifier_and_positions_of_another_grid_fits():
 def test_a_checkpoint_of_ours_fits():
     one, other = (
         build(pyramid=True),
-        TimmViT(ONE, pyramid=True, model_args=dict(SMALL, img_size=64)),
+        TimmViT(ONE, pyramid=True, img_size=64, **SMALL),
     )
     other.load_state_dict(
         other.fit({"state_dict": {f"backbone.{k}": v for k, v in one.state_dict().items()}})
@@ -316,7 +314,7 @@ def test_a_checkpoint_of_ours_fits():
 
 
 def test_dinov2s_own_names_of_registers_fit():
-    backbone = build("vit_small_patch14_reg4_dinov2", model_args=dict(img_size=56))
+    backbone = build("vit_small_patch14_reg4_dinov2", img_size=56)
     theirs = dict(backbone.body.state_dict())
     theirs["register_tokens"] = theirs.pop("reg_token")
     cls_token = torch.randn(1, 1, 32)
@@ -331,11 +329,11 @@ def test_dinov2s_own_names_of_registers_fit():
     [
         (lambda: MiTAttn("b0").state_dict(), "missing .*cls_token"),
         (
-            lambda: build(model_args=dict(embed_dim=64)).body.state_dict(),
+            lambda: build(embed_dim=64).body.state_dict(),
             "of another shape .*cls_token is",
         ),
         (
-            lambda: build(model_args=dict(qkv_bias=False)).body.state_dict(),
+            lambda: build(qkv_bias=False).body.state_dict(),
             "4 missing .*attn.qkv.bias",
         ),
     ],
@@ -364,9 +362,7 @@ def test_pretrained_takes_timms_weights(monkeypatch):
     def fill(model, *args, **kwargs):
         draw(model)
 
-    backbone = TimmViT(
-        "vit_base_patch16_siglip_224", pretrained=True, model_args=dict(SMALL, img_size=64)
-    )
+    backbone = TimmViT("vit_base_patch16_siglip_224", pretrained=True, img_size=64, **SMALL)
     monkeypatch.setattr("timm.models._builder.load_pretrained", fill)
     backbone.init_weights()
     assert backbone.body.norm.weight.std() > 0.1
@@ -396,7 +392,7 @@ def test_colours_are_those_of_the_weights(name, mean, std):
 
 
 def afa(**changes):
-    vit = dict(type="TimmViT", name=ONE, model_args=dict(SMALL, img_size=64), **changes)
+    vit = dict(type="TimmViT", name=ONE, img_size=64, **SMALL, **changes)
     heads = {f"{head}__in_channels": None for head in ("cls_head", "decode_head", "affinity_head")}
     return make_afa(backbone=dict(vit, _delete_=True), **heads)
 

@@ -23,7 +23,10 @@ BACKBONES = dict(
         dict(
             type="TimmViT",
             name="deit_tiny_patch16_224",
-            model_args=dict(embed_dim=32, num_heads=2, depth=4, img_size=64),
+            embed_dim=32,
+            num_heads=2,
+            depth=4,
+            img_size=64,
         ),
         32,
     ),
