@@ -151,8 +151,8 @@ FAULTS = [
     Fault(
         "timm network of another kind",
         "train",
-        "TimmViT: swin_tiny_patch4_window7_224 is of timm's family swin_transformer",
-        harm=timm_vit("name='swin_tiny_patch4_window7_224'"),
+        "TimmViT: beit_base_patch16_224 is of timm's family beit",
+        harm=timm_vit("name='beit_base_patch16_224'"),
     ),
     Fault(
         "crop of no whole patches",
