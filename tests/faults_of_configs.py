@@ -4,6 +4,25 @@ import sys
 
 from toy_faults import Fault, more, option, write
 
+
+def timm_vit(arguments: str):
+    """Give a harm that puts a small vision transformer of timm into a config."""
+    small = "embed_dim=32, num_heads=2, depth=4, img_size=56"
+    others = "del model['data_preprocessor']['mean'], model['data_preprocessor']['std']"
+    others += ", model['cls_head']['in_channels']"
+    backbone = f"model['backbone'] = dict(type='TimmViT', {small}, {arguments})"
+    return more("cam.py", f"{backbone}\n{others}")
+
+
+def no_network(monkeypatch) -> None:
+    """Let timm find no network."""
+
+    def load(*args, **kwargs):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("timm.models._builder.load_pretrained", load)
+
+
 FAULTS = [
     Fault("config missing", "train.py nowhere.py", "There is no config file 'nowhere.py'"),
     Fault(
@@ -122,6 +141,39 @@ FAULTS = [
         "train",
         "model.cls_head",
         harm=more("cam.py", "del model['cls_head']['type']"),
+    ),
+    Fault(
+        "timm network misspelt",
+        "train",
+        "has no network 'deit_small_patch61_224'; did you mean deit_small_patch16_224",
+        harm=timm_vit("name='deit_small_patch61_224'"),
+    ),
+    Fault(
+        "timm network of another kind",
+        "train",
+        "TimmViT: beit_base_patch16_224 is of timm's family beit",
+        harm=timm_vit("name='beit_base_patch16_224'"),
+    ),
+    Fault(
+        "crop of no whole patches",
+        "train",
+        "crops of 32 x 32 pixels are no whole number of patches of vit_small_patch14_dinov2",
+        harm=timm_vit("name='vit_small_patch14_dinov2'"),
+    ),
+    Fault(
+        "timm weights without network",
+        "train",
+        "timm could not load its weights of deit_tiny_patch16_224 (Network is unreachable)",
+        harm=timm_vit("name='deit_tiny_patch16_224', pretrained=True"),
+        patch=no_network,
+    ),
+    Fault(
+        "weights of another timm network",
+        "train",
+        "cam.pth: The weights do not fit deit_tiny_patch16_224: 54 missing",
+        harm=timm_vit(
+            "name='deit_tiny_patch16_224', init_cfg=dict(type='Pretrained', checkpoint='cam.pth')"
+        ),
     ),
     Fault("model without type", "train", "model", harm=more("cam.py", "del model['type']")),
     Fault(

@@ -17,6 +17,7 @@ import afa.evaluation
 import afa.models  # noqa: F401  registers what the configs name
 from afa.engine.config import load_config
 from afa.engine.config.check import check_config
+from afa.engine.config.load import import_components
 from afa.engine.runner import build_runner
 from afa.files.label_png import write_label_png
 
@@ -29,6 +30,19 @@ def test_there_are_configs():
     names = " ".join(path.name for path in CONFIGS)
     for dataset in ("shapes", "voc12aug", "coco14", "own"):
         assert dataset in names
+    for backbone in ("mit-b1", "deit-s", "vit-b", "dinov2-s", "dinov2-b"):
+        assert f"afa_{backbone}_2xb2-20k_voc12aug" in names
+        assert f"afa_{backbone}_2xb4-80k_coco14" in names
+
+
+@pytest.mark.parametrize(("name", "mean"), [("deit-s", 123.675), ("vit-b", 127.5)])
+def test_colours_are_those_of_the_weights(name, mean):
+    (path,) = FOLDER.glob(f"afa_{name}_*_voc12aug-*.py")
+    cfg = load_config(str(path))
+    import_components(cfg)
+    preprocessor = cfg.model.data_preprocessor
+    assert preprocessor.mean[0] == pytest.approx(mean)
+    assert preprocessor.std[2] == pytest.approx(mean if mean == 127.5 else 57.375)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -47,6 +61,9 @@ def test_config_passes_the_check_and_its_model_is_built(path, tmp_path):
         model = MODELS.build(cfg.model)
     levels = model.backbone.out_channels
     assert list(model.decode_head.in_channels) == list(levels)
+    if hasattr(model.backbone, "check_crop"):
+        for scale in cfg.model.train_cfg.cam_scales:
+            model.backbone.check_crop([int(scale * side) for side in cfg.crop_size])
     if cfg.model.type != "AFA":  # a fully supervised run, to compare with
         return
     if options:

@@ -86,8 +86,8 @@ def write_onnx(model: nn.Module, path: str | Path) -> float:
         The largest difference to torch over :data:`CHECK_SIZES`, see :func:`onnx_difference`.
 
     Raises:
-        ValueError: If a package is missing, the model does not segment, or the file computes
-            something else; nothing is written then.
+        ValueError: If a package is missing, the model does not segment, ONNX lacks an operation, or
+            the file computes something else; nothing is written then.
         OSError: If the file cannot be written.
     """
     try:
@@ -96,7 +96,14 @@ def write_onnx(model: nn.Module, path: str | Path) -> float:
     except ImportError as error:
         raise ValueError(f"{error.name} is not installed: pip install -e .[export].") from error
     network = SegmentationPath(model.cpu()).eval()
-    content = onnx.load_from_string(_trace(network))
+    try:
+        content = onnx.load_from_string(_trace(network))
+    except torch.onnx.OnnxExporterError as error:
+        backbone = type(model.backbone).__name__
+        raise ValueError(
+            f"ONNX cannot hold this network, whose backbone is {backbone}, for images of any size: "
+            f"{str(error).splitlines()[0]}. Write .safetensors instead."
+        ) from error
     for key, value in _metadata(model).items():
         content.metadata_props.add(key=key, value=value)
     data = content.SerializeToString()
@@ -104,7 +111,8 @@ def write_onnx(model: nn.Module, path: str | Path) -> float:
     if not difference <= TOLERANCE:
         raise ValueError(
             f"The ONNX file gives other logits than torch (difference {difference:.2g}, "
-            f"allowed {TOLERANCE:g}): it was not written. Try another version of torch."
+            f"allowed {TOLERANCE:g}): it was not written. Try another version of torch, or write "
+            ".safetensors: vision transformers of timm are not for images of any size there."
         )
     _write(path, data)
     return difference

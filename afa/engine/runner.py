@@ -77,6 +77,8 @@ def build_runner(
     _name_experiment(cfg)
     compile_options = cfg.pop("compile", None)  # mmengine would compile all of train_step
     runner = AFARunner.from_cfg(cfg)
+    if stage == "train":
+        _check_crop(unwrapped(runner.model))
     if stage == "train" and (names := compile_parts(unwrapped(runner.model), compile_options)):
         runner.logger.info(f"torch.compile: {', '.join(names)}; the first iterations take minutes.")
     runner.check_checkpoint(stage, resume)
@@ -165,6 +167,14 @@ def _prepare_processes(cfg: Config) -> None:
     # mmengine ignores the top-level key as soon as there is a model_wrapper_cfg.
     if "find_unused_parameters" in cfg:
         wrapper.setdefault("find_unused_parameters", cfg.find_unused_parameters)
+
+
+def _check_crop(model: Any) -> None:
+    """Ask a backbone that takes certain sizes only whether training images have one of them."""
+    check = getattr(getattr(model, "backbone", None), "check_crop", None)
+    size = getattr(model.data_preprocessor, "size", None)
+    if check is not None and size is not None:
+        check(size)
 
 
 def _name_experiment(cfg: Config) -> None:

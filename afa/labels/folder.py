@@ -23,6 +23,7 @@ from afa.files.whole_file import read_json_object, safe_join, write_json
 UNDECIDED = 255
 SETTINGS, SUMMARY, PLOT = "settings.json", "summary.json", "sweep.png"
 _CAMS = "tools/pseudo_labels.py --kind cam --save-maps makes them"
+_INITIAL = ("init_cfg", "pretrained")  # what a network begins with
 _WALKED = "tools/random_walk.py --save-maps makes them"
 
 
@@ -34,7 +35,7 @@ def config_digest(node: Any) -> str:
 
 def _without_init(node: Any) -> Any:
     if isinstance(node, Mapping):
-        return {key: _without_init(value) for key, value in node.items() if key != "init_cfg"}
+        return {key: _without_init(value) for key, value in node.items() if key not in _INITIAL}
     return [_without_init(item) for item in node] if isinstance(node, (list, tuple)) else node
 
 

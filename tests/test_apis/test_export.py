@@ -3,6 +3,7 @@ import sys
 
 import pytest
 import torch
+from toy_afa import make_afa
 from toy_predict import CLASSES, write_checkpoint, write_config
 
 from afa.apis import export, init_model
@@ -53,6 +54,18 @@ def test_onnx_gives_the_logits_of_torch_at_any_size(model, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="gives other logits than torch"):
         write_onnx(model, tmp_path / "b.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+def test_networks_that_onnx_cannot_hold_are_told(tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    small = dict(embed_dim=32, num_heads=2, depth=4, img_size=64)
+    vit = dict(type="TimmViT", name="deit_tiny_patch16_224", _delete_=True, **small)
+    heads = ("cls_head", "decode_head", "affinity_head")
+    model = make_afa(backbone=vit, **{f"{head}__in_channels": None for head in heads})
+    with pytest.raises(ValueError, match=r"TimmViT, for images of any size: .*safetensors instead"):
+        write_onnx(model, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ MODEL = dict(type="AFA", backbone=dict(arch="b0", init_cfg=dict(checkpoint="a"))
 
 def test_initial_weights_and_the_kind_of_container_do_not_count():
     digest = config_digest(MODEL)
-    elsewhere = dict(MODEL, backbone=dict(arch="b0", init_cfg=None), scales=[1.0, 0.5])
+    backbone = dict(arch="b0", init_cfg=None, pretrained=True)  # timm's networks have both
+    elsewhere = dict(MODEL, backbone=backbone, scales=[1.0, 0.5])
     assert config_digest(elsewhere) == config_digest(ConfigDict(MODEL)) == digest
     assert len(digest) == 12
 

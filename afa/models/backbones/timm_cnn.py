@@ -16,6 +16,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from afa.models.backbones.mit_attn import map_to_tokens, tokens_to_map
+from afa.models.backbones.timm_attention import queries_and_keys
 from afa.models.backbones.timm_models import TimmBackbone
 from afa.utils.evaluating import evaluating
 
@@ -207,7 +208,7 @@ class MapAttention(nn.Module):
         tokens = self.reduce(map_to_tokens(feature_map))
         queries, keys = [], []
         for block in self.blocks:
-            q, k = _queries_and_keys(block.attn, block.norm1(tokens))
+            q, k = queries_and_keys(block.attn, block.norm1(tokens))
             queries.append(q)
             keys.append(k)
             tokens = block(tokens)
@@ -215,10 +216,3 @@ class MapAttention(nn.Module):
         grid = feature_map.shape[2:]
         feature_map = feature_map + tokens_to_map(added, grid)
         return feature_map, torch.cat(queries, dim=1), torch.cat(keys, dim=1)
-
-
-def _queries_and_keys(attn: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Give queries and keys (B, heads, N, d) of timm's Attention for its input (B, N, C)."""
-    B, N, _ = tokens.shape
-    qkv = attn.qkv(tokens).reshape(B, N, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    return attn.q_norm(qkv[0]), attn.k_norm(qkv[1])

@@ -168,7 +168,8 @@ class TimmBackbone(PretrainedBackbone):
         if _OTHER_ORDER in weights:
             weights = _renamed_by_order(weights, expected)
         rename = getattr(sys.modules[type(self.body).__module__], "checkpoint_filter_fn", None)
-        if rename is not None and anchor not in weights:
+        fits = all(k in weights and weights[k].shape == v.shape for k, v in expected.items())
+        if rename is not None and not fits:  # its authors' names, or positions of another size
             weights = rename(weights, self.body)
         weights = {k: v for k, v in weights.items() if k.split(".")[0] not in _CLASSIFIERS}
         fitted = fit_weights(weights, expected, self.name)

@@ -353,8 +353,8 @@ def _check_attention(backbone: Any, method: str) -> None:
     if lacking:
         raise ValueError(
             f"model.backbone: {method} makes affinity from attention, but "
-            f"{type(backbone).__name__} has no {', no '.join(lacking)}: take MiTAttn, or give it "
-            "what AttentionBackbone lists (docs/extend.md)"
+            f"{type(backbone).__name__} has no {', no '.join(lacking)}: take MiTAttn, TimmViT or "
+            "TimmCNN, or give it what AttentionBackbone lists (docs/extend.md)"
         )
 
 

@@ -1,10 +1,9 @@
 # AFA on EfficientNet-lite0, with two blocks of attention of its own. CAMs of a convolutional network are less sure of
 # themselves than those of a Mix Transformer: background scores are lower than the paper's.
-_base_ = "./afa_mit-b1.py"
+_base_ = "./afa.py"
 model = dict(
     data_preprocessor=dict(mean=None, std=None),  # those of the weights
     backbone=dict(
-        _delete_=True,
         type="TimmCNN",
         name="tf_efficientnet_lite0",
         frozen_stages=5,

@@ -19,6 +19,17 @@ BACKBONES = dict(
     resnet38=(dict(type="ResNet38", base_channels=2), 128),
     vgg16=(dict(type="VGG16LargeFOV", base_channels=4), 64),
     mit=(dict(type="MiTAttn", arch="b0"), 256),
+    vit=(
+        dict(
+            type="TimmViT",
+            name="deit_tiny_patch16_224",
+            embed_dim=32,
+            num_heads=2,
+            depth=4,
+            img_size=64,
+        ),
+        32,
+    ),
     resnet50=(
         dict(
             type="ResNet",
