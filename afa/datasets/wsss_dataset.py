@@ -183,7 +183,8 @@ class WSSSDataset(BaseSegDataset):
 
     def _chosen(self, img_ids: list[str]) -> list[str]:
         """Keep the images of ``indices``: what is not used need not be there."""
-        chosen, self._indices = self._indices, None  # mmengine would choose once more
+        chosen: int | Sequence[int] | None = self._indices
+        self._indices = None  # mmengine would choose once more
         if chosen is None:
             return img_ids
         if isinstance(chosen, int):

@@ -50,7 +50,7 @@ class TimmCNN(TimmBackbone):
             ``drop_path_rate``.
 
     Attributes:
-        level_channels: channels of the four maps.
+        out_channels: channels of the four maps.
         num_attn: number A of attention maps.
         head_dim: channels of one attention head.
         has_qk: tells that ``with_qk`` is there.
@@ -95,7 +95,7 @@ class TimmCNN(TimmBackbone):
         self.norm_eval = norm_eval
         self.indices = list(range(len(info)))[-NUM_LEVELS:]
         channels = [level["num_chs"] for level in info][-NUM_LEVELS:]
-        self.level_channels = (*channels[:-1], self.body.num_features)
+        self.out_channels = (*channels[:-1], self.body.num_features)
         stages = group_parameters(self.body, self.body.group_matcher(coarse=True))
         if not -1 <= frozen_stages <= len(stages):
             raise ValueError(
@@ -108,16 +108,11 @@ class TimmCNN(TimmBackbone):
         self.body.to(memory_format=self.memory_format)
         self.attention = None
         if num_attn_blocks:
-            last = self.level_channels[-1]
+            last = self.out_channels[-1]
             self.attention = MapAttention(last, attn_channels, num_heads, num_attn_blocks)
             self.num_attn = num_heads * num_attn_blocks
             self.head_dim = attn_channels // num_heads
         self.train()
-
-    @property
-    def out_channels(self) -> tuple[int, ...]:
-        """Channels of the maps that ``forward`` gives, in their order."""
-        return self.level_channels
 
     def train(self, mode: bool = True) -> "TimmCNN":
         """Switch to training or evaluation; what is frozen stays in evaluation mode."""

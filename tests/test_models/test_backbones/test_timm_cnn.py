@@ -24,7 +24,7 @@ def test_four_levels_at_strides_4_8_16_16(name):
     model = make(name).eval()
     feats = model(torch.randn(1, 3, 64, 96))
     assert [tuple(f.shape[2:]) for f in feats] == [(16, 24), (8, 12), (4, 6), (4, 6)]
-    assert tuple(f.shape[1] for f in feats) == model.level_channels
+    assert tuple(f.shape[1] for f in feats) == model.out_channels
 
 
 @torch.no_grad()
@@ -32,7 +32,7 @@ def test_last_map_is_what_timms_classifier_pools():
     model = make("tf_efficientnet_lite0").eval()
     x = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(model(x)[-1], model.body.forward_features(x))
-    assert model.level_channels == (24, 40, 112, 1280)  # behind conv_head, not the 320 before
+    assert model.out_channels == (24, 40, 112, 1280)  # behind conv_head, not the 320 before
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def test_attention_is_that_of_its_blocks():
     torch.testing.assert_close(q @ k.transpose(2, 3), logits)
     # The block's own output follows from these logits.
     block, tokens = model.attention.blocks[0], torch.randn(2, 12, 32)
-    _, q, k = model.attention(torch.randn(2, model.level_channels[-1], 3, 4))
+    _, q, k = model.attention(torch.randn(2, model.out_channels[-1], 3, 4))
     assert torch.equal(q[:, :4], k[:, :4])  # keys begin as queries
     logits.sum().backward()
     assert block.attn.qkv.weight.grad[:64].abs().sum() > 0
