@@ -42,6 +42,7 @@ class WSSSDataset(BaseSegDataset):
             the background first.
     """
 
+    _indices: int | Sequence[int] | None  # of mmengine
     prepare_hint = "see docs/data.md for the layout, or set data_root"
 
     def __init__(
@@ -183,8 +184,7 @@ class WSSSDataset(BaseSegDataset):
 
     def _chosen(self, img_ids: list[str]) -> list[str]:
         """Keep the images of ``indices``: what is not used need not be there."""
-        chosen: int | Sequence[int] | None = self._indices
-        self._indices = None  # mmengine would choose once more
+        chosen, self._indices = self._indices, None  # mmengine would choose once more
         if chosen is None:
             return img_ids
         if isinstance(chosen, int):
