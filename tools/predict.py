@@ -19,7 +19,18 @@ def parse_args() -> argparse.Namespace:
         "file (.pth); then photos, folders (with their sub-folders), or patterns in quotes",
     )
     parser.add_argument("--out", default="predictions", help="folder for the results (predictions)")
-    parser.add_argument("--cam", action="store_true", help="also draw the CAM of each class")
+    parser.add_argument(
+        "--kind",
+        help="what the label map is made from: seg (the default, where the model segments), or cam, "
+        "par, propagated: of the classes that the classifier finds",
+    )
+    parser.add_argument(
+        "--cls-thr",
+        type=float,
+        metavar="X",
+        help="probability above which the classifier finds a class (model.test_cfg.cls_thr, 0.5)",
+    )
+    parser.add_argument("--cam", action="store_true", help="also draw the CAM of each class found")
     parser.add_argument(
         "--labels", metavar="DOG,PERSON", help="draw the CAMs of these classes, not the predicted"
     )
@@ -54,13 +65,16 @@ def main() -> None:
     from afa.engine.checkpoints.carried_config import read_config
 
     labels = args.labels and tuple(name.strip() for name in args.labels.split(","))
-    options = PredictOptions(args.cam, labels or None, args.crf, args.opacity)
+    chosen = (args.cam, labels or None, args.crf, args.opacity, args.kind, args.cls_thr)
+    options = PredictOptions(*chosen)
     cfg_options = parse_options(args.cfg_options)
     config = args.inputs[0] if named else read_config(checkpoint)
     model = init_model(config, checkpoint, args.device, cfg_options)
     summary = predict_photos(model, photos, args.out, options, args.overwrite)
     skipped = f", {summary.num_skipped} were there already" if summary.num_skipped else ""
     print(f"Predicted {summary.num_done} photos into {args.out}{skipped}.")
+    if summary.note:
+        print(summary.note)
     for path in unread:
         print(f"Left out: '{path}' is of a kind that is not read: convert it.", file=sys.stderr)
     if left_out := len(summary.left_out) + len(unread):

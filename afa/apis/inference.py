@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,9 @@ from afa.engine.config.load import import_components, load_config
 from afa.files.crf import crf_of_logits, crf_photo
 from afa.files.label_png import bit_palette
 from afa.files.photo import read_photo, write_picture
-from afa.models.functional import cut_padding, label_map, possible_labels
+from afa.models.functional import SEG, check_kind, cut_padding, label_map, possible_labels
 from afa.models.refiners.dense_crf import crf_of_model
+from afa.models.segmentors.base import check_makes
 from afa.utils.class_names import beside, clean_name, clean_names, nearest_name
 from afa.visualization import draw_segments
 
@@ -147,6 +148,8 @@ def inference_model(
     cam: bool = False,
     classes: Sequence[str] | None = None,
     crf: bool = False,
+    kind: str | None = None,
+    cls_thr: float | None = None,
 ) -> SegDataSample | list[SegDataSample]:
     """Predict photos of any size, kind and orientation.
 
@@ -158,30 +161,47 @@ def inference_model(
         img: path, or (H, W, 3) uint8 BGR array; or a list of these.
         cam: also compute CAMs.
         classes: names of the classes to compute CAMs for; None for those that the classifier
-            finds (``test_cfg.cls_thr``).
-        crf: also sharpen the label map by the dense CRF, with the settings ``test_cfg.crf``.
+            finds (``cls_thr``), or else for the one with the highest probability.
+        crf: also sharpen the segmentation by the dense CRF, with the settings ``test_cfg.crf``.
+        kind: what the label map is made from: ``'seg'``, or, of the classes that the classifier
+            finds, ``'cam'``, ``'par'`` or ``'propagated'``; None for the best that the model makes.
+        cls_thr: probability above which a class is found; None for ``test_cfg.cls_thr``.
 
     Returns:
         A data sample, or a list for a list: ``pred_sem_seg`` (1, H, W) at the size of the upright
         photo and, where the model classifies, ``pred_label`` (K,) probabilities. With ``crf``
-        also ``pred_crf`` (1, H, W). With ``cam`` also ``cams`` (M, h, w) in 0..1 at the size of
+        also ``pred_crf`` (1, H, W), with a kind from CAMs ``pred_cam``, ``pred_par`` or
+        ``pred_propagated`` (1, H, W), see :func:`label_field`. With ``cam`` also ``cams`` (M, h, w) in 0..1 at the size of
         the network's input, and the metainfo ``cam_classes``, M names.
 
     Raises:
-        ValueError: if a photo cannot be read, a class is unknown, or the model has no CAMs.
+        ValueError: if a photo cannot be read, a class is unknown, or the model has no CAMs, does
+            not make the kind or has no classifier.
     """
     if isinstance(img, (list, tuple)):
-        return [inference_model(model, one, cam, classes, crf) for one in img]  # type: ignore[misc]
+        how = (cam, classes, crf, kind, cls_thr)
+        return [inference_model(model, one, *how) for one in img]  # type: ignore[misc]
+    check_how(kind, crf)
+    if kind is not None:
+        check_makes(model, kind)
     chosen = class_indices(model, classes) if cam else None
     image = img if isinstance(img, np.ndarray) else read_photo(img)  # type: ignore[arg-type]
     packed = _pack(model, image, None if img is image else str(img))
     data = model.data_preprocessor(pseudo_collate([packed]), False)
-    with keeping_logits(model) if crf else nullcontext():
+    from_cams = kind is not None and kind != SEG
+    changes: dict[str, Any] = dict(pseudo_labels=False) if from_cams else {}
+    if crf and _drops_logits(model):
+        changes["seg_logits"] = "head"
+    with changed_test_cfg(model, cls_thr=cls_thr, **changes):
         result = model.predict(data["inputs"], data["data_samples"])[0]
+        if from_cams:
+            scores = result.pred_label[None]
+            model.predict_pseudo_labels(data["inputs"], scores, [result], [kind])
+            result.set_metainfo(dict(label_map=f"pred_{kind}"))
+        if cam:
+            _add_cams(model, data["inputs"], result, chosen)
     if crf:
         add_crf(model, image, result)
-    if cam:
-        _add_cams(model, data["inputs"], result, chosen)
     return result
 
 
@@ -215,13 +235,29 @@ def photo_pipeline(cfg: Config) -> list[Any]:
     raise ValueError("The config has no test_dataloader.dataset.pipeline: prediction needs one.")
 
 
+def check_how(kind: str | None, crf: bool) -> None:
+    """Refuse a kind of label map that there is not, or that is not sharpened by the CRF.
+
+    Raises:
+        ValueError: if it is so.
+    """
+    if kind is not None:
+        check_kind(kind)
+    if crf and kind not in (None, SEG):
+        raise ValueError(
+            f"--crf sharpens the segmentation, not --kind {kind}: leave one of them out ('par' and "
+            "'propagated' follow the colours of the photo anyway)."
+        )
+
+
 def label_field(result: SegDataSample) -> str:
-    """Name the best label map of a result: of :data:`LABEL_FIELDS` the first that it has.
+    """Name the label map of a result: the one asked for, or the first of :data:`LABEL_FIELDS`.
 
     Raises:
         ValueError: if it has none.
     """
-    if found := [name for name in LABEL_FIELDS if name in result]:
+    asked = result.metainfo.get("label_map")
+    if found := [name for name in (asked, *LABEL_FIELDS) if name and name in result]:
         return found[0]
     raise ValueError(
         f"The model gives no label map ({', '.join(LABEL_FIELDS)}): prediction needs one that "
@@ -260,9 +296,10 @@ def class_indices(model: nn.Module, classes: Sequence[str] | None) -> torch.Tens
 def _add_cams(
     model: nn.Module, inputs: torch.Tensor, result: SegDataSample, chosen: torch.Tensor | None
 ) -> None:
-    """Compute the CAMs of the chosen classes, or else of the predicted ones."""
+    """Compute the CAMs of the chosen classes, or else of the predicted ones, or of the best."""
     if chosen is None:
         chosen = (result.pred_label > model.test_cfg.cls_thr).nonzero()[:, 0]
+        chosen = chosen if len(chosen) else result.pred_label.argmax(dim=0, keepdim=True)
     cams = model.map_maker(inputs, chosen[None].to(inputs.device), ("cam",)).cams
     padding = result.metainfo.get("img_padding_size")
     names = model.dataset_meta["classes"]
@@ -271,11 +308,21 @@ def _add_cams(
 
 
 @contextmanager
-def keeping_logits(model: nn.Module) -> Iterator[None]:
-    """Let the results of a model carry ``seg_logits``; those of mmseg's models always do."""
+def changed_test_cfg(model: nn.Module, **changes: Any) -> Iterator[None]:
+    """Let a model have other values in its ``test_cfg``; None for no change.
+
+    Raises:
+        ValueError: if the model has no such entry, or the value is out of range.
+    """
     given: Any = model.test_cfg
-    if _drops_logits(model):
-        model.test_cfg = dataclasses.replace(given, seg_logits="head")
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if "cls_thr" in changes and not hasattr(given, "cls_thr"):
+        raise ValueError(
+            f"--cls-thr is for a model with a classifier; {type(model).__name__} has none: leave "
+            "it out."
+        )
+    if changes:
+        model.test_cfg = dataclasses.replace(given, **changes)
     try:
         yield
     finally:

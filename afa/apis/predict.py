@@ -18,12 +18,21 @@ import torch
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from afa.apis.inference import class_indices, inference_model, label_field, photo_pipeline
+from afa.apis.inference import (
+    changed_test_cfg,
+    check_how,
+    class_indices,
+    inference_model,
+    label_field,
+    photo_pipeline,
+)
 from afa.files.crf import check_crf
 from afa.files.label_png import write_label_png
 from afa.files.photo import decode_photo, read_photo_bytes, write_picture
 from afa.files.photo_search import PhotoFile
 from afa.files.whole_file import read_json_object, safe_join, write_json
+from afa.models.functional import SEG
+from afa.models.segmentors.base import check_makes, label_kinds
 from afa.utils.class_names import clean_name
 from afa.utils.progress import Progress
 from afa.visualization import draw_cam, draw_segments, label_areas
@@ -37,21 +46,30 @@ class PredictOptions:
     """What to make of each photo.
 
     Args:
-        cam: a picture of the CAM of every predicted class.
+        cam: a picture of the CAM of every predicted class; of the best one where there is none.
         classes: names of the classes to draw CAMs of, in place of the predicted ones.
         crf: sharpen the label maps with the dense CRF.
         opacity: weight of the colours in the overlay, 0..1.
+        kind: what the label map is made from, see :func:`inference_model`; None for the best that
+            the model makes.
+        cls_thr: probability above which a class is predicted; None for ``test_cfg.cls_thr``.
 
     Raises:
-        ValueError: if the opacity is out of range, or classes are given without ``cam``.
+        ValueError: if a number is out of range, there is no such kind, it does not go with ``crf``,
+            or classes are given without ``cam``.
     """
 
     cam: bool = False
     classes: tuple[str, ...] | None = None
     crf: bool = False
     opacity: float = 0.5
+    kind: str | None = None
+    cls_thr: float | None = None
 
     def __post_init__(self) -> None:
+        check_how(self.kind, self.crf)
+        if self.cls_thr is not None and not 0 <= self.cls_thr <= 1:
+            raise ValueError(f"--cls-thr must be between 0 and 1, got {self.cls_thr:g}.")
         if not 0 <= self.opacity <= 1:
             raise ValueError(f"The opacity must be between 0 and 1, got {self.opacity}.")
         if self.classes is not None and not self.cam:
@@ -60,10 +78,15 @@ class PredictOptions:
 
 @dataclass
 class PredictSummary:
-    """What became of the photos: counts, and a sentence for each that was left out."""
+    """What became of the photos: counts, and a sentence for each that was left out.
+
+    ``num_classless`` of those that were done have no class above the threshold; ``note`` says so.
+    """
 
     num_done: int = 0
     num_skipped: int = 0
+    num_classless: int = 0
+    note: str = ""
     left_out: list[str] = field(default_factory=list)
 
 
@@ -98,19 +121,26 @@ def predict_photos(
         ValueError: if the folder is refused, or the model cannot make what is asked for.
         OSError: if a file cannot be written.
     """
-    predictor = _Predictor(model, PredictionFolder(out), options or PredictOptions())
-    paths = [photo.path for photo in photos]
-    predictor.folder.prepare(predictor.settings, paths, overwrite)
-    summary, progress = PredictSummary(), Progress(len(photos), "photos")
-    for photo in photos:
-        try:
-            done = predictor.predict(photo, overwrite)
-            summary.num_done += done
-            summary.num_skipped += not done
-        except _LeftOutError as error:
-            summary.left_out.append(str(error))
-            (report or _complain)(str(error))
-        progress.step()
+    options = options or PredictOptions()
+    with changed_test_cfg(model, cls_thr=options.cls_thr):
+        predictor = _Predictor(model, PredictionFolder(out), options)
+        paths = [photo.path for photo in photos]
+        predictor.folder.prepare(predictor.settings, paths, overwrite)
+        summary, progress = PredictSummary(), Progress(len(photos), "photos")
+        for photo in photos:
+            try:
+                found = predictor.predict(photo, overwrite)
+                summary.num_done += found is not None
+                summary.num_skipped += found is None
+                summary.num_classless += found == []
+            except _LeftOutError as error:
+                summary.left_out.append(str(error))
+                (report or _complain)(str(error))
+            progress.step()
+    if predictor.cls_thr is None:
+        summary.num_classless = 0  # nothing is classified
+    if summary.num_classless:
+        summary.note = predictor.classless_note(summary.num_classless)
     return summary
 
 
@@ -127,20 +157,26 @@ class _Predictor:
             class_indices(model, options.classes)  # the first photo would be too late to say it
         if options.crf:
             check_crf()
+        if options.kind is not None:
+            check_makes(model, options.kind)
         self.model = model
         self.folder = folder
         self.options = options
         self.classes: tuple[str, ...] = model.dataset_meta["classes"]
-        made_with = dict(crf=options.crf, opacity=options.opacity)
+        self.kind = options.kind or (label_kinds(model) or [None])[-1]
+        self.cls_thr = getattr(model.test_cfg, "cls_thr", None)
+        made_with = dict(
+            kind=self.kind, cls_thr=self.cls_thr, crf=options.crf, opacity=options.opacity
+        )
         self.settings = dict(model=_digest(model), classes=list(self.classes), **made_with)
 
-    def predict(self, photo: PhotoFile, overwrite: bool) -> bool:
-        """Predict one photo; return False if its files are complete."""
+    def predict(self, photo: PhotoFile, overwrite: bool) -> list[str] | None:
+        """Predict one photo; give the predicted classes, or None if its files are complete."""
         try:
             data = read_photo_bytes(photo.path)
             digest = hashlib.sha256(data).hexdigest()
             if not overwrite and self._is_complete(photo, digest):
-                return False
+                return None
             image = decode_photo(data, photo.path)
         except ValueError as error:
             raise _LeftOutError(str(error)) from error
@@ -148,7 +184,16 @@ class _Predictor:
         place = PurePosixPath(photo.name).with_name(photo.path.name).as_posix()
         record = dict(photo=place, sha256=digest, made_with=self.settings)
         self._write(photo.name, record, image, result)
-        return True
+        return record["predicted"]
+
+    def classless_note(self, number: int) -> str:
+        """Say what became of photos in which the classifier finds nothing."""
+        parts = [f"{number} of them have no class above {self.cls_thr:g}"]
+        if self.kind != SEG:
+            parts.append("their label maps are all background")
+        if self.options.cam and self.options.classes is None:
+            parts.append("their CAM is that of the best class")
+        return "; ".join(parts) + " (a lower --cls-thr finds more)."
 
     def _is_complete(self, photo: PhotoFile, digest: str) -> bool:
         found = self.folder.read(photo.name)
@@ -169,7 +214,8 @@ class _Predictor:
         options = self.options
         what = f"Photo '{photo.path}' of {image.shape[1]} x {image.shape[0]} pixels"
         try:
-            return inference_model(self.model, image, options.cam, options.classes, options.crf)
+            how = (options.cam, options.classes, options.crf, options.kind)
+            return inference_model(self.model, image, *how)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise _LeftOutError(
                 f"{what} needs more memory than there is: scale it down, or try another device "
@@ -199,6 +245,8 @@ class _Predictor:
             record["cams"] = {}
             for cls, cam in zip(result.metainfo["cam_classes"], result.cams, strict=True):
                 title = f"{cls}, score {record['scores'][cls]:.2f}"
+                if cls not in record["predicted"] and self.options.classes is None:
+                    title += f" (none above {self.cls_thr:g})"
                 picture = draw_cam(photo, cam.float().cpu().numpy(), title)
                 place = folder.write_cam(name, self.classes.index(cls), cls, picture)
                 record["cams"][cls] = place

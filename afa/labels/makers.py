@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from afa.evaluation.figures import confusion_matrix
 from afa.files.crf import LABEL_THR
 from afa.labels.folder import MapFolder
-from afa.labels.options import SEG
-from afa.models.functional import cut_padding, power_background, present_classes
+from afa.models.functional import SEG, cut_padding, power_background, present_classes
 from afa.models.functional.photo_size import label_map, possible_labels
-from afa.models.segmentors.base import segment
+from afa.models.segmentors.base import check_makes, segment
 
 _SWEEP_CHUNK = 5  # background scores that go through PAR together
 
@@ -144,7 +143,7 @@ class NetworkMasks(MaskMaker):
 
     Args:
         model: the segmentor, in evaluation mode.
-        kind: one of ``afa.labels.options.ALL_KINDS``.
+        kind: one of ``afa.models.functional.ALL_KINDS``.
         scores: background score of the label maps, or a high and a low one; empty for ``'seg'``.
         classes_from: ``'image'``, ``'predicted'`` or ``'all'``.
         label_thr: with ``'seg'`` and ``'all'``, the probability that a label must reach somewhere
@@ -221,12 +220,7 @@ class NetworkMasks(MaskMaker):
 
 def _check_model(model: nn.Module, kind: str, classes_from: str) -> None:
     name = type(model).__name__
-    has = [*getattr(model, "map_kinds", ()), *([SEG] if hasattr(model, "decode_head") else [])]
-    if kind not in has:
-        raise ValueError(
-            f"This model ({name}) makes no '{kind}' labels: "
-            + (f"choose --kind {' or '.join(has)}." if has else "it has neither CAMs nor a head.")
-        )
+    check_makes(model, kind)
     if classes_from == "predicted" and not hasattr(model, "cls_head"):
         raise ValueError(f"This model ({name}) has no classifier that could predict image labels.")
     if classes_from == "all" and kind != SEG:

@@ -8,10 +8,8 @@ from typing import Any
 
 from afa.evaluation.threshold_sweep import sweep_scores
 from afa.files.crf import MAX_SIDE, CRFSettings, check_crf
-from afa.models.functional import KINDS
+from afa.models.functional import SEG, check_kind
 
-SEG = "seg"
-ALL_KINDS = (*KINDS, SEG)
 SWEEP = (1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 32.0)
 
 
@@ -101,11 +99,7 @@ class PseudoLabelOptions(LabelOptions):
     restrict: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in ALL_KINDS:
-            now = " ('affinity' is called 'propagated' now)" if self.kind == "affinity" else ""
-            raise ValueError(
-                f"--kind must be one of {', '.join(ALL_KINDS)}, got '{self.kind}'{now}."
-            )
+        check_kind(self.kind)
         if self.kind == SEG:
             self._check_seg()
         elif self.restrict:

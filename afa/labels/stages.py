@@ -18,9 +18,10 @@ from afa.apis.inference import init_model
 from afa.engine.config.load import import_components
 from afa.labels.folder import SETTINGS, MapFolder, config_digest, content_digests, settings_changed
 from afa.labels.makers import CAMBackgrounds, MapMasks, NetworkMasks, RandomWalkMasks, WalkedMasks
-from afa.labels.options import SEG, MapLabelOptions, PseudoLabelOptions, check_scores
+from afa.labels.options import MapLabelOptions, PseudoLabelOptions, check_scores
 from afa.labels.run import LabelRun, begin, carry_out
 from afa.labels.split import SplitData
+from afa.models.functional import SEG
 from afa.models.refiners.dense_crf import crf_of_model
 
 AFFINITY_LABELS, RANDOM_WALK = "affinity_labels", "random_walk"

@@ -11,7 +11,7 @@ from toy_afa import make_afa, make_inputs
 from toy_predict import CLASSES, PALETTE, draw_photo, write_checkpoint, write_config, write_photos
 
 from afa.apis import inference, inference_model, init_model, show_result_pyplot
-from afa.apis.inference import add_crf, keeping_logits
+from afa.apis.inference import add_crf, changed_test_cfg
 from afa.engine.checkpoints.fit import CheckpointError
 from afa.engine.config.check import ConfigError
 from afa.files.crf import CRFSettings, crf_of_logits
@@ -311,8 +311,61 @@ def test_logits_are_kept_for_a_while():
     model = make_afa().eval()
     inputs = make_inputs(1)
     given = model.test_cfg
-    with keeping_logits(model), torch.no_grad():
+    with changed_test_cfg(model, seg_logits="head"), torch.no_grad():
         assert "seg_logits" in model.predict(inputs)[0]
     assert model.test_cfg is given
     with torch.no_grad():
         assert "seg_logits" not in model.predict(inputs)[0]
+
+
+# ---- kinds of label maps, and the threshold of the classifier -----------------------------------
+
+
+@pytest.mark.parametrize("kind", ["cam", "par", "propagated"])
+def test_a_kind_is_what_the_evaluation_makes_of_the_predicted_classes(files, model, kind):
+    photo = draw_photo(seed=3)
+    scores = inference_model(model, photo).pred_label
+    thr = float(scores.sort().values[:2].mean())  # two of three classes are found
+    whole = init_model(
+        *files, "cpu", {"model.test_cfg.pseudo_labels": True, "model.test_cfg.cls_thr": thr}
+    )
+    wanted = inference_model(whole, photo).get(f"pred_{kind}").data
+    given = model.test_cfg
+    result = inference_model(model, photo, kind=kind, cls_thr=thr)
+    assert inference.label_field(result) == f"pred_{kind}"
+    assert torch.equal(result.get(f"pred_{kind}").data, wanted)
+    assert set(wanted.unique().tolist()) - {0} <= set(
+        ((scores > thr).nonzero() + 1).flatten().tolist()
+    )
+    others = {"pred_cam", "pred_par", "pred_propagated"} - {f"pred_{kind}"}
+    assert not others & set(result.keys()) and model.test_cfg is given
+    drawn = show_result_pyplot(model, photo, result, show=False)
+    label = wanted[0].numpy()
+    assert (drawn == draw_segments(photo[..., ::-1], label, CLASSES, PALETTE)).all()
+
+
+def test_above_the_highest_threshold_nothing_is_found(model):
+    photo = draw_photo(seed=3)
+    result = inference_model(model, photo, cam=True, kind="par", cls_thr=1.0)
+    assert not result.pred_par.data.any()
+    best = CLASSES[1 + int(result.pred_label.argmax())]
+    assert result.metainfo["cam_classes"] == [best] and result.cams.shape[0] == 1
+    named = inference_model(model, photo, cam=True, classes=[best])
+    assert torch.equal(result.cams, named.cams)
+
+
+def test_the_segmentation_is_a_kind(model):
+    photo = draw_photo(seed=3)
+    result = inference_model(model, photo, kind="seg")
+    assert inference.label_field(result) == "pred_sem_seg"
+    assert torch.equal(result.pred_sem_seg.data, inference_model(model, photo).pred_sem_seg.data)
+
+
+def test_kinds_and_thresholds_that_cannot_be(model):
+    photo = draw_photo()
+    with pytest.raises(ValueError, match="--kind must be one of cam, par, propagated, seg, got 'a"):
+        inference_model(model, photo, kind="affinity")
+    with pytest.raises(ValueError, match="--crf sharpens the segmentation, not --kind par"):
+        inference_model(model, photo, crf=True, kind="par")
+    with pytest.raises(ValueError, match=r"test_cfg\.cls_thr must be between 0 and 1, got 7"):
+        inference_model(model, photo, cls_thr=7)

@@ -87,6 +87,37 @@ def test_cams_of_predicted_or_given_classes(model, photos, tmp_path):
     assert record(out, "sub/a")["cams"]["dog"] == "cams/sub/a/02_dog.jpg"
 
 
+@pytest.mark.parametrize("kind", ["cam", "par", "propagated"])
+def test_label_maps_of_a_kind_with_a_threshold(model, photos, tmp_path, kind):
+    options = PredictOptions(kind=kind, cls_thr=0.3)
+    summary = predict_photos(model, photos, tmp_path / "out", options)
+    assert summary.num_done == 3 and summary.num_classless == 0 and not summary.note
+    for photo in photos:
+        result = inference_model(model, photo.path, kind=kind, cls_thr=0.3)
+        label = result.get(f"pred_{kind}").data[0].numpy()
+        found = record(tmp_path / "out", photo.name)
+        assert (read_label_png(tmp_path / "out" / found["label"]) == label).all()
+        assert found["label_map"] == f"pred_{kind}" and found["made_with"]["kind"] == kind
+        assert set(found["predicted"]) == {n for n, s in found["scores"].items() if s > 0.3}
+    with pytest.raises(ValueError, match=r"made with other settings \(kind\)"):
+        predict_photos(model, photos, tmp_path / "out", PredictOptions(cls_thr=0.3))
+
+
+def test_photos_without_a_class_are_said(model, photos, tmp_path):
+    options = PredictOptions(cam=True, kind="par", cls_thr=1.0)
+    summary = predict_photos(model, photos, tmp_path / "out", options)
+    assert summary.num_classless == 3
+    assert summary.note == (
+        "3 of them have no class above 1; their label maps are all background; their CAM is that of "
+        "the best class (a lower --cls-thr finds more)."
+    )
+    for photo in photos:
+        found = record(tmp_path / "out", photo.name)
+        assert found["predicted"] == [] and found["pixel_share"] == {"background": 1.0}
+        assert list(found["cams"]) == [max(found["scores"], key=found["scores"].get)]
+    assert predict_photos(model, photos, tmp_path / "out", options).num_skipped == 3
+
+
 def test_what_is_complete_is_skipped_and_the_rest_made_again(model, photos, tmp_path, monkeypatch):
     out = tmp_path / "out"
     predict_photos(model, photos[:1], out)

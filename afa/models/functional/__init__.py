@@ -35,4 +35,4 @@ from afa.models.functional.pseudo_label import (
     stacked_masks,
 )
 from afa.models.functional.reduce import global_mean
-from afa.models.functional.soft_maps import KINDS, Refinement, SoftMaps
+from afa.models.functional.soft_maps import ALL_KINDS, KINDS, SEG, Refinement, SoftMaps, check_kind

@@ -15,6 +15,19 @@ from afa.models.functional.cam import resize_maps
 from afa.models.functional.pseudo_label import stacked_masks
 
 KINDS = ("cam", "par", "propagated")
+SEG = "seg"
+ALL_KINDS = (*KINDS, SEG)
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind of label map that there is not.
+
+    Raises:
+        ValueError: if it is none of ``ALL_KINDS``.
+    """
+    if kind not in ALL_KINDS:
+        now = " ('affinity' is called 'propagated' now)" if kind == "affinity" else ""
+        raise ValueError(f"--kind must be one of {', '.join(ALL_KINDS)}, got '{kind}'{now}.")
 
 
 @dataclass(frozen=True)

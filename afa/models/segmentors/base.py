@@ -19,6 +19,7 @@ from torch import Tensor
 
 from afa.models.functional import (
     KINDS,
+    SEG,
     RandomWalk,
     Refinement,
     SoftMaps,
@@ -253,7 +254,11 @@ class WSSSSegmentor(BaseSegmentor):
         return SoftMaps(cams, class_idx, refine, walk)
 
     def predict_pseudo_labels(
-        self, inputs: Tensor, scores: Tensor, data_samples: list[SegDataSample]
+        self,
+        inputs: Tensor,
+        scores: Tensor,
+        data_samples: list[SegDataSample],
+        kinds: Sequence[str] | None = None,
     ) -> None:
         """Write the label map of every kind, ``pred_cam`` and so on, into the data samples.
 
@@ -262,7 +267,9 @@ class WSSSSegmentor(BaseSegmentor):
             scores: (B, K) probabilities of the classes, for images without ``gt_label``.
             data_samples: with their metainfo; without ``ori_shape``, the label maps get the size
                 of the inputs.
+            kinds: which of ``map_kinds``; None for all.
         """
+        kinds = self.map_kinds if kinds is None else kinds
         predicted = (scores > self.test_cfg.cls_thr).float()
         labels = torch.stack(
             [
@@ -271,8 +278,8 @@ class WSSSSegmentor(BaseSegmentor):
             ]
         )
         class_idx = present_classes(labels)
-        maps = self.map_maker(inputs, class_idx, self.map_kinds)
-        for kind in self.map_kinds:
+        maps = self.map_maker(inputs, class_idx, kinds)
+        for kind in kinds:
             soft = maps(kind, [self.test_cfg.bkg_thr])[:, 0]
             for i, sample in enumerate(data_samples):
                 padding = sample.metainfo.get("img_padding_size")
@@ -401,6 +408,21 @@ def write_result(
         if keep is not None:
             sample.set_data(dict(seg_logits=PixelData(data=logits)))
     return data_samples
+
+
+def label_kinds(model: Any) -> list[str]:
+    """List the kinds of label maps, of ``ALL_KINDS``, that any model makes; the best one last."""
+    return [*getattr(model, "map_kinds", ()), *([SEG] if hasattr(model, "decode_head") else [])]
+
+
+def check_makes(model: Any, kind: str) -> None:
+    """Refuse a kind of label maps that a model does not make, with a ValueError."""
+    has = label_kinds(model)
+    if kind not in has:
+        raise ValueError(
+            f"This model ({type(model).__name__}) makes no '{kind}' labels: "
+            + (f"choose --kind {' or '.join(has)}." if has else "it has neither CAMs nor a head.")
+        )
 
 
 def segment(model: Any, images: Tensor, metas: list[dict]) -> Tensor:
