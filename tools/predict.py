@@ -21,8 +21,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", default="predictions", help="folder for the results (predictions)")
     parser.add_argument(
         "--kind",
-        help="what the label map is made from: seg (the default, where the model segments), or cam, "
-        "par, propagated: of the classes that the classifier finds",
+        help="what the label map is made from: seg (the default, where the model segments), or "
+        "cam, par, propagated: of the classes that the classifier finds",
     )
     parser.add_argument(
         "--cls-thr",

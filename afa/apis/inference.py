@@ -171,8 +171,8 @@ def inference_model(
         A data sample, or a list for a list: ``pred_sem_seg`` (1, H, W) at the size of the upright
         photo and, where the model classifies, ``pred_label`` (K,) probabilities. With ``crf``
         also ``pred_crf`` (1, H, W), with a kind from CAMs ``pred_cam``, ``pred_par`` or
-        ``pred_propagated`` (1, H, W), see :func:`label_field`. With ``cam`` also ``cams`` (M, h, w) in 0..1 at the size of
-        the network's input, and the metainfo ``cam_classes``, M names.
+        ``pred_propagated`` (1, H, W), see :func:`label_field`. With ``cam`` also ``cams`` (M, h, w)
+        in 0..1 at the size of the network's input, and the metainfo ``cam_classes``, M names.
 
     Raises:
         ValueError: if a photo cannot be read, a class is unknown, or the model has no CAMs, does

@@ -31,6 +31,11 @@ from afa.engine.test_options import EvaluationOptions, apply_options
 from afa.utils.environment import check_environment
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
+# Default hooks of mmengine, and ours that stand in their place.
+_OWN_HOOKS = (
+    ("checkpoint", "CheckpointHook", "AFACheckpointHook"),
+    ("timer", "IterTimerHook", "AFATimerHook"),
+)
 _count = itertools.count()
 
 
@@ -86,7 +91,7 @@ def build_runner(
 
 
 def _use_own_parts(cfg: Config) -> None:
-    """Put our log lines and checkpoints in the place of mmengine's, and evaluate no image twice.
+    """Put our log lines, timer and checkpoints in mmengine's place, and evaluate no image twice.
 
     mmengine's sampler repeats images until every process has as many; its metrics cut the list of
     results, ours have none.
@@ -94,9 +99,10 @@ def _use_own_parts(cfg: Config) -> None:
     cfg.setdefault("work_dir", "work_dirs/run")
     cfg.setdefault("log_processor", {"type": "AFALogProcessor", "by_epoch": False})
     hooks = dict(cfg.get("default_hooks") or {})
-    saving = hooks.get("checkpoint", {})
-    if saving is not None and saving.get("type", "CheckpointHook") == "CheckpointHook":
-        hooks["checkpoint"] = {**saving, "type": "AFACheckpointHook"}
+    for name, plain, own in _OWN_HOOKS:
+        given = hooks.get(name, {})
+        if given is not None and given.get("type", plain) == plain:
+            hooks[name] = {**given, "type": own}
     cfg.default_hooks = hooks
     for key in ("val_dataloader", "test_dataloader"):
         sampler = (cfg.get(key) or {}).get("sampler")

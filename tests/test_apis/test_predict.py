@@ -108,8 +108,8 @@ def test_photos_without_a_class_are_said(model, photos, tmp_path):
     summary = predict_photos(model, photos, tmp_path / "out", options)
     assert summary.num_classless == 3
     assert summary.note == (
-        "3 of them have no class above 1; their label maps are all background; their CAM is that of "
-        "the best class (a lower --cls-thr finds more)."
+        "3 of them have no class above 1; their label maps are all background; their CAM is "
+        "that of the best class (a lower --cls-thr finds more)."
     )
     for photo in photos:
         found = record(tmp_path / "out", photo.name)

@@ -7,4 +7,5 @@ from afa.engine.hooks.phase_hook import PhaseHook
 from afa.engine.hooks.rehearsal_hook import RehearsalHook
 from afa.engine.hooks.reproducible_hook import ReproducibleHook, SeededInfiniteSampler
 from afa.engine.hooks.runner_hooks import PendingValidationHook, ReleaseWorkersHook, ZeroRateHook
+from afa.engine.hooks.timer_hook import AFATimerHook
 from afa.engine.hooks.wsss_visualization_hook import WSSSVisualizationHook

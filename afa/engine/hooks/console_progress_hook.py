@@ -3,7 +3,6 @@
 import re
 import resource
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ from mmengine.runner import LogProcessor, Runner
 from mmseg.registry import HOOKS, LOG_PROCESSORS
 
 from afa.engine.dist import unwrapped
-from afa.engine.hooks.phase_hook import PhaseHook
 from afa.utils.progress import time_text
 
 # Key of a metric -> what people call it.
@@ -34,8 +32,7 @@ def _say(text: str) -> None:
 class ConsoleProgressHook(Hook):
     """Print progress, time left, validation figures, and keep the peak memory.
 
-    mmengine's time left takes all iterations for equally long; here a phase counts as much as the
-    model says (``phases``), so that the first figure is not far too small.
+    The time left is that of the hook ``timer``, see :class:`AFATimerHook`.
 
     Args:
         interval: iterations (or batches, in validation and testing) between two lines.
@@ -51,18 +48,6 @@ class ConsoleProgressHook(Hook):
         self.interval = interval
         self.say = say
         self.peak_memory_mib = 0
-        self._work: list[float] = []
-        self._begin = self._paused = self._eval_begin = 0.0
-        self._start_iter = 0
-
-    def before_train(self, runner: Runner) -> None:
-        """Weigh the iterations and start the clock."""
-        costs = getattr(unwrapped(runner.model), "phases", {})
-        self._work = [1.0] * runner.max_iters
-        for hook in runner.hooks:
-            if isinstance(hook, PhaseHook):
-                self._work = [costs.get(hook.phase(i), 1.0) for i in range(runner.max_iters)]
-        self._begin, self._paused, self._start_iter = time.perf_counter(), 0.0, runner.iter
 
     def _after_iter(
         self,
@@ -83,32 +68,23 @@ class ConsoleProgressHook(Hook):
             done, total = batch_idx + 1, len(getattr(runner, f"{mode}_dataloader"))
         if done % self.interval and done != total:
             return
+        left = f"{time_text(runner.message_hub.runtime_info.get('eta', 0.0))} left"
         if mode == "train":
-            self._say_training(runner, done, outputs)
+            self._say_training(runner, done, outputs, left)
         else:
-            left = (time.perf_counter() - self._eval_begin) / done * (total - done)
-            self.say(f"{mode} {done}/{total}, {time_text(left)} left")
+            self.say(f"{mode} {done}/{total}, {left}")
 
-    def _say_training(self, runner: Runner, done: int, outputs: dict | None) -> None:
-        spent = time.perf_counter() - self._begin - self._paused
-        left = spent / sum(self._work[self._start_iter : done]) * sum(self._work[done:])
+    def _say_training(self, runner: Runner, done: int, outputs: dict | None, left: str) -> None:
         phase = getattr(unwrapped(runner.model), "phase", None)
         parts = [f"train {done}/{runner.max_iters}", f"phase {phase}" if phase else ""]
         if outputs and "loss" in outputs:
             history = runner.message_hub.log_scalars.get("train/loss")
             loss = history.mean(self.interval) if history else float(outputs["loss"])
             parts.append(f"loss {float(loss):.3f},")
-        self.say(" ".join(filter(None, parts)) + f" {time_text(left)} left")
-
-    def before_val(self, runner: Runner) -> None:
-        """Start the clock of the validation; its time does not count as training."""
-        self._eval_begin = time.perf_counter()
-
-    before_test = before_val
+        self.say(" ".join(filter(None, [*parts, left])))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Print the figures."""
-        self._paused += time.perf_counter() - self._eval_begin
         given = metrics or {}
         found = [f"{text} {given[key]:.1f}" for key, text in FIGURES.items() if key in given]
         if found:
