@@ -18,6 +18,14 @@ def parse_args() -> argparse.Namespace:
         "in the work dir, or from the start if there is none",
     )
     parser.add_argument(
+        "--iters",
+        type=int,
+        metavar="N",
+        help="train for N iterations: phases, schedule, validations, checkpoints and pictures of "
+        "the config move together. For P photos in batches of B about 8 P / B, as published, and "
+        "4,000 at least (600 to see that it runs)",
+    )
+    parser.add_argument(
         "--amp", action="store_true", help="train in bfloat16 mixed precision (CPU or GPU)"
     )
     return parser.parse_args()
@@ -36,7 +44,8 @@ def main() -> None:
     from afa.engine.dist import saying_what_was_lost
     from afa.engine.runner import build_runner
 
-    cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))
+    options = parse_options(args.cfg_options)
+    cfg = load_config(args.config, args.work_dir, options, iters=args.iters)
     cfg.launcher = args.launcher
     with saying_what_was_lost():
         build_runner(cfg, stage="train", amp=args.amp, resume=args.resume).train()

@@ -16,6 +16,7 @@ from afa.engine.checkpoints.read import register_checkpoint_loaders
 from afa.engine.config.colours import fill_colours
 from afa.engine.config.components import nested_dicts
 from afa.engine.config.files import fill_num_classes
+from afa.engine.config.iterations import scale_iterations
 
 # Names that only the config file itself uses -> what to set from outside instead.
 HELPER_KEYS: dict[str, str] = {
@@ -53,6 +54,7 @@ def load_config(
     work_dir: str | None = None,
     options: dict[str, Any] | None = None,
     count_classes: bool = True,
+    iters: int | None = None,
 ) -> Config:
     """Read a Python config file and set its work dir.
 
@@ -68,16 +70,23 @@ def load_config(
             work_dirs/<name of the config>.
         options: Dotted key to value, put over the file's values.
         count_classes: Whether to fill in ``num_classes=None``; False where the data may be wrong.
+        iters: Number of iterations that the training is scaled to, before ``options``, see
+            :func:`scale_iterations`; None to leave it.
 
     Returns:
         The config.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not a Python file or fails, an option cannot have an effect, or the
-            classes cannot be counted because the labels have a fault.
+        ValueError: If it is not a Python file or fails, an option cannot have an effect, the
+            classes cannot be counted because the labels have a fault, or the iterations cannot be
+            scaled.
     """
     cfg = read_config_file(path)
+    if iters is not None:
+        if "train_cfg.max_iters" in (options or {}):
+            raise ValueError("--iters and --cfg-options train_cfg.max_iters: give only one.")
+        scale_iterations(cfg, iters)
     if options:
         merge_options(cfg, options)
     if count_classes:

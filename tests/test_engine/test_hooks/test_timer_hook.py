@@ -41,8 +41,8 @@ def run(clock, runner, seconds, validation=0.0):
     hook, said, ends = AFATimerHook(), [], []
     hook.before_train(runner)
     hook.before_train_epoch(runner)
-    first = runner.iter
-    for runner.iter in range(first, runner.max_iters):
+    for index in range(runner.iter, runner.max_iters):
+        runner.iter = index
         hook.before_train_iter(runner, runner.iter)
         clock.seconds += seconds(runner.iter)
         hook.after_train_iter(runner, runner.iter)
