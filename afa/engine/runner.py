@@ -21,6 +21,7 @@ from afa.engine.config.load import import_components
 from afa.engine.dist import init_dist, unwrapped
 from afa.engine.hooks import (
     NonFiniteHook,
+    OutcomeHook,
     PendingValidationHook,
     RehearsalHook,
     ReleaseWorkersHook,
@@ -208,7 +209,7 @@ class AFARunner(Runner):
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """Register the hooks of the config, and ours where it does not name them."""
         super().register_hooks(default_hooks, custom_hooks)
-        own = [ReleaseWorkersHook, PendingValidationHook, NonFiniteHook, ZeroRateHook]
+        own = [ReleaseWorkersHook, PendingValidationHook, NonFiniteHook, ZeroRateHook, OutcomeHook]
         own += [RehearsalHook] if self.cfg.get("rehearse", True) else []
         for hook in own:
             if not any(isinstance(given, hook) for given in self.hooks):

@@ -3,6 +3,7 @@
 from afa.engine.hooks.checkpoint_hook import AFACheckpointHook
 from afa.engine.hooks.console_progress_hook import AFALogProcessor, ConsoleProgressHook
 from afa.engine.hooks.non_finite_hook import NonFiniteHook
+from afa.engine.hooks.outcome_hook import OutcomeHook
 from afa.engine.hooks.phase_hook import PhaseHook
 from afa.engine.hooks.rehearsal_hook import RehearsalHook
 from afa.engine.hooks.reproducible_hook import ReproducibleHook, SeededInfiniteSampler
