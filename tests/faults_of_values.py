@@ -2,7 +2,7 @@
 
 import sys
 
-from toy_faults import Fault, option
+from toy_faults import Fault, more, option
 
 FAULTS = [
     Fault("model a number", "train", "model must be a dict, got int 3", option("model=3")),
@@ -121,6 +121,60 @@ FAULTS = [
     ),
     Fault("launcher", "train", "start the tool with torchrun", "--launcher pytorch"),
     Fault("device unknown", "predict", "The device must be 'cpu'", "--device gpu"),
+    Fault("iterations scaled to 0", "train", "--iters must be 1 or more, got 0", "--iters 0"),
+    Fault("iterations below 0", "train", "--iters must be 1 or more, got -5", "--iters -5"),
+    Fault(
+        "iterations too few for the phases",
+        "train_afa",
+        "--iters 1 is too few for the phases",
+        "--iters 1",
+    ),
+    Fault(
+        "iterations said twice",
+        "train",
+        "--iters and --cfg-options train_cfg.max_iters: give only one",
+        "--iters 5 " + option("train_cfg.max_iters=3"),
+    ),
+    Fault(
+        "iterations of epochs",
+        "train",
+        "--iters: param_scheduler LinearLR counts epochs: set by_epoch=False",
+        "--iters 5",
+        harm=more("cam.py", "param_scheduler = [dict(type='LinearLR')]"),
+    ),
+    Fault(
+        "iterations and a rate of each",
+        "train",
+        "--iters cannot scale the param_scheduler ExponentialLR",
+        "--iters 5",
+        harm=more(
+            "cam.py", "param_scheduler = [dict(type='ExponentialLR', gamma=0.9, by_epoch=False)]"
+        ),
+    ),
+    Fault(
+        "iterations of no number",
+        "train",
+        "--iters needs a config with train_cfg.max_iters",
+        "--iters 5",
+        harm=more("cam.py", "del train_cfg['max_iters']"),
+    ),
+    Fault("kind unknown", "predict", "--kind must be one of cam, par", "--kind affinity"),
+    Fault("kind in capitals", "predict", "--kind must be one of cam, par", "--kind PAR"),
+    Fault("kind with CRF", "predict", "--crf sharpens the segmentation, not", "--kind par --crf"),
+    Fault(
+        "kind that a classifier lacks",
+        "predict.py cam.py cam.pth data/JPEGImages --out out",
+        "(CAMClassifier) makes no 'seg' labels: choose --kind cam",
+        "--kind seg",
+    ),
+    Fault("class threshold", "predict", "--cls-thr must be between 0 and 1, got 7", "--cls-thr 7"),
+    Fault("class threshold NaN", "predict", "--cls-thr must be between 0 and 1", "--cls-thr nan"),
+    Fault(
+        "class threshold without classifier",
+        "predict.py affinity.py affinity.pth data/JPEGImages --out out",
+        "--cls-thr is for a model with a classifier; AffinityNet has none",
+        "--cls-thr 0.3",
+    ),
     Fault("scores crossed", "pseudo_labels", "0.2", "--ignore-thr 0.2 0.6"),
     Fault("exponents crossed", "affinity_labels", "LOW and HIGH, got 6 and 2", "--alphas 6 2"),
     Fault("exponent 0", "random_walk", "must be above 0, got 0", "--alpha 0"),

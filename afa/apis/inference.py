@@ -314,7 +314,7 @@ def changed_test_cfg(model: nn.Module, **changes: Any) -> Iterator[None]:
     Raises:
         ValueError: if the model has no such entry, or the value is out of range.
     """
-    given: Any = model.test_cfg
+    given: Any = getattr(model, "test_cfg", None)
     changes = {name: value for name, value in changes.items() if value is not None}
     if "cls_thr" in changes and not hasattr(given, "cls_thr"):
         raise ValueError(
@@ -326,7 +326,8 @@ def changed_test_cfg(model: nn.Module, **changes: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        model.test_cfg = given
+        if changes:
+            model.test_cfg = given
 
 
 def add_crf(model: nn.Module, image: np.ndarray, result: SegDataSample) -> None:

@@ -164,7 +164,7 @@ class _Predictor:
         self.options = options
         self.classes: tuple[str, ...] = model.dataset_meta["classes"]
         self.kind = options.kind or (label_kinds(model) or [None])[-1]
-        self.cls_thr = getattr(model.test_cfg, "cls_thr", None)
+        self.cls_thr = getattr(getattr(model, "test_cfg", None), "cls_thr", None)
         made_with = dict(
             kind=self.kind, cls_thr=self.cls_thr, crf=options.crf, opacity=options.opacity
         )

@@ -36,8 +36,10 @@ def compare_with_labels(
         fault: Gets a sentence if more than half of them do.
     """
     every, classes = mask_classes(dataset), dataset.metainfo["classes"]
-    count = differ = ignored = 0
+    count = differ = ignored = num_masks = with_background = 0
     for info, values in masks:
+        num_masks += 1
+        with_background += 0 in values
         if "gt_label" not in info or dataset.reduce_zero_label:
             continue
         labelled = {classes[k + 1] for k in np.flatnonzero(info["gt_label"])}
@@ -55,6 +57,12 @@ def compare_with_labels(
         else:
             has = _names(shown, classes)
             note("mask and labels differ", f"'{path}' has {has}, the labels say {said}.")
+    if num_masks and not with_background and not dataset.reduce_zero_label:
+        note(
+            "no background",
+            f"No mask of {split} has a pixel of background (0). Where every pixel has a class, set "
+            "the background scores to 0 (docs/own_data.md).",
+        )
     if 2 * differ > count:
         numbers = [f"{number} {name}" for number, name in enumerate(every) if name in classes]
         reason = "see how they were numbered, or whether the labels are right"

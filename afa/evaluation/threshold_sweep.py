@@ -64,6 +64,19 @@ def sweep_rows(
     return rows
 
 
+def best_edge(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Tell whether the best row lies at an edge: -1 for the low, 1 for the high one, 0 for none.
+
+    Fewer than three rows, and equal ones, have no edge.
+    """
+    values = [-1.0 if math.isnan(row["mIoU"]) else row["mIoU"] for row in rows]
+    if len(values) < 3:
+        return 0
+    if values[0] > max(values[1:]):
+        return -1
+    return int(values[-1] > max(values[:-1]))
+
+
 def best_row(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the row with the highest mIoU, the first of equal ones."""
     return max(rows, key=lambda row: -1.0 if math.isnan(row["mIoU"]) else row["mIoU"])

@@ -152,17 +152,18 @@ def read_counts(path: str | Path, scores: Sequence[float]) -> np.ndarray | None:
     """Read what an image counts at each of T background scores.
 
     Returns:
-        (T, C, C + 1) int64; None where the file is missing, broken, or made with other scores.
+        (T, C, C + 1) int64; None where the file is missing, broken, or lacks one of the scores.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            if file["scores"].tolist() != list(scores):
+            found = file["scores"].tolist()
+            if not set(scores) <= set(found):
                 return None
             counts = np.zeros(file["shape"], dtype=np.int64)
             counts[tuple(file["places"].T)] = file["pixels"]
     except (OSError, LookupError, *_BROKEN):
         return None
-    return counts
+    return counts[[found.index(score) for score in scores]]
 
 
 def write_features(path: str | Path, ids: Sequence[str], features: np.ndarray) -> None:

@@ -123,6 +123,10 @@ class MaskMaker(ABC):
     true_image_labels: bool | None
     statement: str
 
+    def add_scores(self, scores: Sequence[float]) -> None:
+        """Prepare for more background scores of a sweep, where that has to be known before."""
+        del scores
+
     @abstractmethod
     def __call__(self, packed: dict[str, Any], image_label: np.ndarray | None) -> MapsOfImage:
         """Make the masks of an image.
@@ -304,7 +308,12 @@ class RandomWalkMasks(MapMasks):
     ) -> None:
         super().__init__(cams, alphas, num_classes)
         self.model = model
-        self.alphas = [*alphas, *(alpha for alpha in sweep if alpha not in alphas)]
+        self.alphas = list(alphas)
+        self.add_scores(sweep)
+
+    def add_scores(self, scores: Sequence[float]) -> None:
+        """Let further exponents take the walk."""
+        self.alphas += [alpha for alpha in scores if alpha not in self.alphas]
 
     @torch.no_grad()
     def __call__(self, packed: dict[str, Any], image_label: np.ndarray | None) -> MapsOfImage:

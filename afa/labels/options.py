@@ -10,6 +10,7 @@ from afa.evaluation.threshold_sweep import sweep_scores
 from afa.files.crf import MAX_SIDE, CRFSettings, check_crf
 from afa.models.functional import SEG, check_kind
 
+DEFAULT_SWEEP = (0.05, 0.95, 0.05)  # of background scores: first, last, step
 SWEEP = (1.0, 2.0, 4.0, 8.0, 16.0, 24.0, 32.0)
 
 
@@ -75,6 +76,10 @@ class LabelOptions(StageOptions):
         """Background scores of the sweep; empty for no sweep."""
         raise NotImplementedError
 
+    def wider_sweep(self, edge: int) -> Sequence[float] | None:
+        """Give a ``sweep`` that goes further at its low (-1) or high (1) edge; None at a limit."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class PseudoLabelOptions(LabelOptions):
@@ -132,7 +137,18 @@ class PseudoLabelOptions(LabelOptions):
     @property
     def sweep_scores(self) -> list[float]:
         """Background scores of the sweep; empty for no sweep."""
-        return [] if self.sweep is None else sweep_scores(*(self.sweep or (0.05, 0.95, 0.05)))
+        return [] if self.sweep is None else sweep_scores(*(self.sweep or DEFAULT_SWEEP))
+
+    def wider_sweep(self, edge: int) -> tuple[float, float, float] | None:
+        """Take up to five more steps, not beyond 0 and 1."""
+        low, high, step = self.sweep or DEFAULT_SWEEP
+        last = self.sweep_scores[-1]
+        steps = min(5, int((low if edge < 0 else 1 - last) / step + 1e-6))
+        if steps == 0:
+            return None
+        if edge < 0:
+            return round(low - steps * step, 6), high, step
+        return low, round(last + steps * step, 6), step
 
 
 def check_scores(scores: Sequence[float]) -> None:
@@ -196,6 +212,12 @@ class MapLabelOptions(LabelOptions):
     def sweep_scores(self) -> list[float]:
         """Exponents of the sweep; empty for no sweep."""
         return [] if self.sweep is None else sorted(self.sweep or SWEEP)
+
+    def wider_sweep(self, edge: int) -> list[float]:
+        """Halve the smallest exponent twice, or double the largest."""
+        scores = self.sweep_scores
+        more = [scores[0] / 4, scores[0] / 2] if edge < 0 else [2 * scores[-1], 4 * scores[-1]]
+        return sorted([*scores, *more])
 
     @property
     def crf_constants(self) -> CRFSettings | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from afa.engine.dist import init_dist
 from afa.evaluation.figures import confusion_matrix, label_figures, label_table
-from afa.evaluation.threshold_sweep import best_row, sweep_rows
+from afa.evaluation.threshold_sweep import best_edge, best_row, sweep_rows
 from afa.files.crf import MAX_SIDE, CRFSettings
 from afa.files.label_png import read_label_png
 from afa.files.maps import read_counts, write_counts
@@ -38,6 +39,7 @@ from afa.utils.ordered_pool import OrderedPool, default_workers
 from afa.utils.progress import Progress, time_text
 from afa.visualization.plots import sweep_plot
 
+_MOST_WIDER = 3  # times that a sweep goes further
 _TIMEOUT = 7 * 24 * 3600  # a process that has less to do waits for the slowest one
 say = dist.master_only(partial(print, flush=True))
 
@@ -128,7 +130,35 @@ def carry_out(run: LabelRun, start: float) -> dict[str, Any]:
     made = time.monotonic()
     measured = measure(run)
     seconds = dict(total=time.monotonic() - start, making=made - making)
-    return first_process(partial(report, run, num_made, measured, seconds))
+    content = first_process(partial(report, run, num_made, measured, seconds))
+    for _ in range(_MOST_WIDER):
+        if not _widen_sweep(run, measured):
+            break
+        _make(run)
+        measured = measure(run)
+        content = first_process(partial(report, run, num_made, measured, seconds))
+    return content
+
+
+def _widen_sweep(run: LabelRun, measured: tuple[Tensor, Tensor] | None) -> bool:
+    """Let the sweep go further where its best score lies at its edge; say whether it does."""
+    if measured is None or not run.options.sweep_scores:
+        return False
+    scores, name = run.options.sweep_scores, run.maker.score_name
+    rows = sweep_rows(measured[1], scores, run.data.classes, run.mean_over)
+    edge = best_edge(rows)
+    sweep = run.options.wider_sweep(edge) if edge else None
+    place = f"The best {name}, {best_row(rows)['bkg_thr']:g}, lies at the edge of the sweep"
+    if sweep is None:
+        if edge:
+            end = "without background: every pixel has a class" if edge < 0 else "all background"
+            say(f"{place}, beyond which there is none ({end}).")
+        return False
+    run.options = replace(run.options, sweep=sweep, overwrite=False)
+    more = [score for score in run.options.sweep_scores if score not in scores]
+    run.maker.add_scores(more)
+    say(f"{place}: it goes on with {', '.join(f'{score:g}' for score in more)} (Ctrl-C stops it).")
+    return True
 
 
 def _make(run: LabelRun) -> int:

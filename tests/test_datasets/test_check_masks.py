@@ -142,3 +142,9 @@ def test_masks_hold_the_values_of_all_classes_where_the_config_takes_some(tree):
         write_label_png(tree / f"mask/{name}.png", np.full((6, 8), value, np.uint8))
     report = check_datasets(dict(train=entry))
     assert report.fit and "mask and labels differ" not in report.notes.found
+
+
+def test_masks_without_background_are_said(check):
+    report = check([1], [2], [1, 2, 255], [1, 255], [2])
+    assert report.fit and list(report.notes.found) == ["no background"]
+    assert "set the background scores to 0" in report.notes.found["no background"][0]

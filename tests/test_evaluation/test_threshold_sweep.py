@@ -6,6 +6,7 @@ import torch
 
 from afa.evaluation.figures import confusion_matrix, label_figures
 from afa.evaluation.threshold_sweep import (
+    best_edge,
     best_row,
     sweep_rows,
     sweep_scores,
@@ -74,3 +75,15 @@ def test_best_row():
     rows = [dict(mIoU=value) for value in (math.nan, 40.0, 50.0, 50.0, 10.0)]
     assert best_row(rows) is rows[2]
     assert best_row(rows[:1]) is rows[0]
+
+
+def test_best_edge():
+    def edge(*values):
+        return best_edge([dict(mIoU=value) for value in values])
+
+    assert edge(50.0, 40.0, 30.0) == -1
+    assert edge(30.0, 40.0, 50.0) == 1
+    assert edge(40.0, 50.0, 30.0) == 0
+    assert edge(50.0, 50.0, 30.0) == 0  # no better than what lies within
+    assert edge(50.0, 40.0) == edge(50.0) == 0
+    assert edge(math.nan, 40.0, 50.0) == 1 and edge(math.nan, math.nan, math.nan) == 0

@@ -147,7 +147,8 @@ def test_counts_of_an_image_survive_their_file(tmp_path):
     write_counts(path, [0.1, 0.2, 0.3], counts)
     found = read_counts(path, [0.1, 0.2, 0.3])
     assert found.dtype == np.int64 and np.array_equal(found, counts)
-    assert read_counts(path, [0.1, 0.2]) is None  # of another sweep
+    assert np.array_equal(read_counts(path, [0.3, 0.1]), counts[[2, 0]])
+    assert read_counts(path, [0.1, 0.25]) is None  # of another sweep
     path.write_bytes(path.read_bytes()[:-40])
     assert read_counts(path, [0.1, 0.2, 0.3]) is None
     assert read_counts(tmp_path / "b.npz", [0.1]) is None

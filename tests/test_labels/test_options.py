@@ -89,3 +89,16 @@ def test_exponents_of_the_sweep():
 def test_wrong_options_of_labels_from_maps_are_said(changes, text):
     with pytest.raises(ValueError, match=text):
         _map_options(**changes)
+
+
+def test_a_sweep_goes_further_to_its_limits():
+    assert _options(sweep=()).wider_sweep(-1) == (0.0, 0.95, 0.05)
+    assert _options(sweep=()).wider_sweep(1) == (0.05, 1.0, 0.05)
+    assert _options(sweep=(0.4, 0.5, 0.02)).wider_sweep(-1) == (0.3, 0.5, 0.02)
+    wider = _options(sweep=(0.4, 0.5, 0.03)).wider_sweep(1)
+    assert wider == (0.4, 0.64, 0.03)  # from 0.49, its last score, five steps
+    assert _options(sweep=wider).sweep_scores[:4] == [0.4, 0.43, 0.46, 0.49]
+    assert _options(sweep=(0, 1, 0.5)).wider_sweep(-1) is None
+    assert _options(sweep=(0, 1, 0.5)).wider_sweep(1) is None
+    assert _map_options(sweep=(8, 2)).wider_sweep(-1) == [0.5, 1, 2, 8]
+    assert _map_options(sweep=(8, 2)).wider_sweep(1) == [2, 8, 16, 32]

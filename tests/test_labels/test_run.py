@@ -455,3 +455,21 @@ def test_a_mask_with_values_that_are_no_class_is_named(run):
     run.data.masks[1] = 77
     with pytest.raises(ValueError, match="'x': the mask has the value 77"):
         measure(run)
+
+
+def test_a_sweep_whose_best_lies_at_its_edge_goes_further(toy, tmp_path, capsys):
+    full = make_toy_labels(toy, tmp_path / "full", sweep=(0.0, 1.0, 0.1))["sweep"]
+    values = {row["bkg_thr"]: row["mIoU"] for row in full["rows"]}
+    best = full["best"]["bkg_thr"]
+    scores = list(values)
+    at = scores.index(best)
+    low, high = (scores[at + 1], scores[at + 3]) if at < 7 else (scores[at - 3], scores[at - 1])
+    capsys.readouterr()
+    made = make_toy_labels(toy, tmp_path / "out", sweep=(low, high, 0.1))
+    said = capsys.readouterr().out
+    assert "lies at the edge of the sweep: it goes on with" in said
+    rows = {row["bkg_thr"]: row["mIoU"] for row in made["sweep"]["rows"]}
+    assert len(rows) > 3 and rows == {score: values[score] for score in rows}
+    assert made["sweep"]["best"]["bkg_thr"] == best and made["num_made"] == 4
+    again = make_toy_labels(toy, tmp_path / "out", sweep=(low, high, 0.1))
+    assert again["num_made"] == 0 and same_figures(again["sweep"], made["sweep"])

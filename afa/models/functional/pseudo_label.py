@@ -21,13 +21,16 @@ def soft_masks(cams: Tensor, class_idx: Tensor, bkg_score: float) -> Tensor:
     Args:
         cams: (B, M, H, W) in 0..1.
         class_idx: (B, M) foreground classes 0..K-1, -1 for none.
-        bkg_score: score of the background in 0..1.
+        bkg_score: score of the background in 0..1; 0 for none: every pixel of an image that has a
+            class gets one.
 
     Returns:
         (B, 1 + M, H, W) probabilities, background first; 0 where ``class_idx`` is -1.
     """
     scores = F.pad(cams, (0, 0, 0, 0, 1, 0), value=bkg_score)
     absent = F.pad(class_idx < 0, (1, 0), value=False)
+    if bkg_score == 0:
+        absent[:, 0] = (class_idx >= 0).any(dim=1)
     return scores.masked_fill(absent[:, :, None, None], float("-inf")).softmax(dim=1)
 
 

@@ -17,7 +17,8 @@ class AFATrainCfg:
     Args:
         cam_scales: factors of the crop at which CAMs are computed, each with its mirror image.
         bkg_thr_high: background score above which only sure foreground remains (beta_h).
-        bkg_thr_low: background score below which only sure background remains (beta_l).
+        bkg_thr_low: background score below which only sure background remains (beta_l). Both 0 for
+            sets where every pixel has a class: no pixel becomes background, none is undecided.
         refine_scale: PAR runs at this share of the crop's resolution.
         propagation: what the propagated label spreads along: ``'affinity'`` (learned),
             ``'attention'`` (raw), or None: the segmentation always learns from the pseudo label.

@@ -81,7 +81,7 @@ class CAMTestCfg:
     Args:
         pseudo_labels: also give the labels made from CAMs, from the refiner and from the
             propagation, so that they can be evaluated.
-        bkg_thr: the one background score of these labels.
+        bkg_thr: the one background score of these labels; 0 for sets where every pixel has a class.
         cls_thr: probability above which a class counts as predicted; used for these labels where
             an image has no image labels.
     """

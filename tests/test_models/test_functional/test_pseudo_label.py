@@ -154,3 +154,15 @@ def test_power_background_of_a_map_above_one_is_zero():
 def test_power_background_wants_an_exponent():
     with pytest.raises(ValueError, match=r"alpha.* above 0, got 0"):
         power_background(torch.zeros(1, 1, 2, 2), 0)
+
+
+def test_with_score_0_every_pixel_of_an_image_with_a_class_gets_one():
+    cams = torch.tensor([[[[0.9, 0.0, 0.2, 0.0]], [[0.1, 0.0, 0.3, 0.0]]], [[[0.0] * 4]] * 2])
+    class_idx = torch.tensor([[4, 6], [-1, -1]])
+    masks = soft_masks(cams, class_idx, 0)
+    assert (masks[0, 0] == 0).all() and torch.allclose(masks.sum(1), torch.ones(2, 1, 4))
+    assert labels_from_masks(masks, class_idx).tolist() == [[[5, 5, 7, 5]], [[0, 0, 0, 0]]]
+    assert pseudo_label(cams, class_idx, 0, 0).tolist()[0] == [[5, 5, 7, 5]]  # none undecided
+    assert labels_from_masks(soft_masks(cams, class_idx, 0.01), class_idx)[0].tolist() == [
+        [5, 0, 7, 0]
+    ]
