@@ -151,7 +151,7 @@ def _widen_sweep(run: LabelRun, measured: tuple[Tensor, Tensor] | None) -> bool:
     place = f"The best {name}, {best_row(rows)['bkg_thr']:g}, lies at the edge of the sweep"
     if sweep is None:
         if edge:
-            end = "without background: every pixel has a class" if edge < 0 else "all background"
+            end = "no background at all" if edge < 0 else "hardly anything else"
             say(f"{place}, beyond which there is none ({end}).")
         return False
     run.options = replace(run.options, sweep=sweep, overwrite=False)

@@ -202,7 +202,7 @@ def test_sweep_gives_the_figures_of_single_runs(toy, tmp_path):
     swept = _walk(toy, tmp_path / "swept", sweep=(1.0, 4.0, 16.0))
     assert swept["sweep"]["score"] == "alpha"
     rows = {row["bkg_thr"]: row["mIoU"] for row in swept["sweep"]["rows"]}
-    assert set(rows) == {1, 4, 16} and rows[4] == swept["figures"]["mIoU"]
+    assert set(rows) >= {1, 4, 16} and rows[4] == swept["figures"]["mIoU"]
     single = _walk(toy, tmp_path / "single", alphas=(16.0,), evaluate=True)
     assert rows[16] == single["figures"]["mIoU"] != rows[1]
 
