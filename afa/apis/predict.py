@@ -163,7 +163,7 @@ class _Predictor:
         self.folder = folder
         self.options = options
         self.classes: tuple[str, ...] = model.dataset_meta["classes"]
-        self.kind = options.kind or (label_kinds(model) or [None])[-1]
+        self.kind = options.kind or next(reversed(label_kinds(model)), None)
         self.cls_thr = getattr(getattr(model, "test_cfg", None), "cls_thr", None)
         made_with = dict(
             kind=self.kind, cls_thr=self.cls_thr, crf=options.crf, opacity=options.opacity
@@ -184,7 +184,7 @@ class _Predictor:
         place = PurePosixPath(photo.name).with_name(photo.path.name).as_posix()
         record = dict(photo=place, sha256=digest, made_with=self.settings)
         self._write(photo.name, record, image, result)
-        return record["predicted"]
+        return list(record["predicted"])
 
     def classless_note(self, number: int) -> str:
         """Say what became of photos in which the classifier finds nothing."""
