@@ -1,32 +1,19 @@
 """Every command in docs/reproduce.md could run: tools, options, configs, checkpoints."""
 
 import re
-import runpy
-import shlex
-import string
-import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from toy_commands import build, commands, parse, variables
 
-import afa.datasets
-import afa.engine
-import afa.evaluation
-import afa.models  # noqa: F401  registers what the configs name
-from afa.engine.config import load_config
-from afa.engine.config.check import check_config
 from afa.labels.options import PseudoLabelOptions
 from afa.pipelines import load_pipeline
 from afa.utils.cli import parse_options
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
-VARIABLES = dict(re.findall(r"^([A-Z]+)=(\S+)$", PAGE, flags=re.MULTILINE))
-SCRIPTS = {"tools/dist_train.sh": ("train.py", 1), "tools/dist_test.sh": ("test.py", 2)}
+VARIABLES = variables(PAGE)
 
 
 def _rows():
@@ -37,46 +24,10 @@ def _rows():
 
 
 def _commands(text):
-    """Commands in a text, as words, with the values of the variables of the page."""
-    found = re.findall(r"`((?:python )?tools/[^`]+)`", text)
-    return [
-        tuple(shlex.split(string.Template(one).substitute(VARIABLES).removeprefix("python ")))
-        for one in found
-    ]
+    return commands(text, VARIABLES)
 
 
 COMMANDS = sorted({words for row in _rows() for words in _commands(row[2])} | {*_commands(PAGE)})
-
-
-def _parse(words):
-    """Name of the tool and its parsed arguments."""
-    name, arguments = words[0], list(words[1:])
-    if name in SCRIPTS:  # a number of GPUs comes after so many arguments
-        name, place = SCRIPTS[name]
-        assert arguments.pop(place).isdigit()
-        arguments += ["--launcher", "pytorch"]
-    name = name.removeprefix("tools/")
-    before, sys.argv = sys.argv, [name, *arguments]
-    try:
-        return name, _parser(name)()
-    finally:
-        sys.argv = before
-
-
-@cache
-def _parser(name):
-    return runpy.run_path(str(ROOT / "tools" / name), run_name="tool")["parse_args"]
-
-
-@cache
-def _model(config, options):
-    """Check a config with options as a run does, and build its model without memory."""
-    cfg = load_config(str(ROOT / config), options=parse_options(options))
-    check_config(cfg, stages=())  # no stage runs: data sets and weights need not be there
-    cfg.model.backbone.init_cfg = None
-    init_default_scope("mmseg")
-    with torch.device("meta"):
-        return cfg, MODELS.build(cfg.model)
 
 
 @cache
@@ -85,10 +36,10 @@ def _pipeline(config, work_dir, options):
     pipeline = load_pipeline(ROOT / config, work_dir, parse_options(options))
     places = {stage.name: Path(f"/{stage.name}") for stage in pipeline.stages}
     for stage in pipeline.stages:
-        _model(stage.config, tuple(f"{key}={value}" for key, value in stage.options.items()))
+        build(stage.config, tuple(f"{key}={value}" for key, value in stage.options.items()))
         command = [stage.tool, stage.config, "x.pth" if stage.checkpoint else ""]
         command += [text.format(**places) for text in stage.args]
-        _parse([word for word in command if word])
+        parse([word for word in command if word])
     return pipeline
 
 
@@ -98,9 +49,9 @@ def _pipeline_of(args):
 
 def _made(words):
     """Name the last checkpoints that a command leaves."""
-    name, args = _parse(words)
+    name, args = parse(words)
     if name == "train.py":
-        cfg = _model(args.config, tuple(args.cfg_options or ()))[0]
+        cfg = build(args.config, tuple(args.cfg_options or ()))[0]
         work = args.work_dir or f"work_dirs/{Path(args.config).stem}"
         return [f"{work}/iter_{cfg.train_cfg.max_iters}.pth"]
     if name != "run_pipeline.py":
@@ -108,7 +59,7 @@ def _made(words):
     pipeline = _pipeline_of(args)
     return [
         f"{pipeline.folders[stage.name].relative_to(Path.cwd())}/"
-        f"iter_{_model(stage.config, ())[0].train_cfg.max_iters}.pth"
+        f"iter_{build(stage.config, ())[0].train_cfg.max_iters}.pth"
         for stage in pipeline.stages
         if stage.tool == "train.py"
     ]
@@ -141,14 +92,14 @@ def test_published_values_are_those_of_the_methods_page():
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_command(words, made):
-    name, args = _parse(words)
+    name, args = parse(words)
     if name == "benchmarks/ablation.py":
         return
     if name == "run_pipeline.py":
         names = [stage.name for stage in _pipeline_of(args).stages]
         assert {args.first, args.last} <= {*names, None} and args.num_processes > 0
         return
-    _model(args.config, tuple(args.cfg_options or ()))
+    build(args.config, tuple(args.cfg_options or ()))
     if name == "pseudo_labels.py":
         fields = PseudoLabelOptions.__dataclass_fields__
         PseudoLabelOptions(**{key: getattr(args, key) for key in fields if hasattr(args, key)})
@@ -159,8 +110,8 @@ def test_command(words, made):
 def test_a_wrong_command_would_be_seen(made):
     config = VARIABLES["AFA"]
     with pytest.raises(ValueError, match="did you mean 'num_iters'"):
-        _model(config, ("model.refiner.num_iter=5",))
+        build(config, ("model.refiner.num_iter=5",))
     with pytest.raises(SystemExit):
-        _parse(("tools/pseudo_labels.py", config, "x.pth", "--splitt", "train"))
+        parse(("tools/pseudo_labels.py", config, "x.pth", "--splitt", "train"))
     assert f"{VARIABLES['S']}/03_round_1/iter_39680.pth" in made
     assert f"{VARIABLES['S']}/03_round_1/iter_4.pth" not in made

@@ -16,6 +16,7 @@ TOOLS = {
     "sub_categories.py": ["--num-sub"],
     "run_pipeline.py": ["--from", "--to", "--num-processes"],
     "check_dataset.py": ["Exit status: 0"],
+    "download.py": ["voc12,coco14,coco14-photos", "--weights"],
     "demo.py": ["--work-dir", "--data-root"],
     "analysis_tools/compare.py": ["--out"],
     "analysis_tools/replay_step.py": ["--config"],
