@@ -325,10 +325,14 @@ def test_missing_labels_and_broken_weights_are_said(toy, tmp_path):
     with pytest.raises(ValueError, match=r"Image without labels.* --predicted-labels does without"):
         make_toy_labels(toy, tmp_path / "out", options)
     checkpoint = torch.load(toy[1], weights_only=True)
-    checkpoint["state_dict"]["cls_head.classifier.weight"][:] = float("nan")
-    torch.save(checkpoint, tmp_path / "nan.pth")
-    with pytest.raises(ValueError, match=f"NaN for the image '{IDS[0]}'"):
-        make_toy_labels((toy[0], tmp_path / "nan.pth"), tmp_path / "out")
+    for value, said in (
+        (float("nan"), r"the first is 'cls_head\.classifier\.weight'"),  # refused when it is read
+        (3e38, f"NaN for the image '{IDS[0]}'"),  # finite, but its sums are not
+    ):
+        checkpoint["state_dict"]["cls_head.classifier.weight"][:] = value
+        torch.save(checkpoint, tmp_path / "broken.pth")
+        with pytest.raises(ValueError, match=said):
+            make_toy_labels((toy[0], tmp_path / "broken.pth"), tmp_path / "out")
 
 
 # ---- several processes --------------------------------------------------------------------------
