@@ -123,8 +123,9 @@ def test_a_set_with_lists(tree):
     (tree / "mask/c.tif").write_bytes(b"x")  # beside a good one: somebody's source
     (tree / "mask/d.png").write_bytes(b"x")
     report = check_datasets(dict(train=entry))
-    assert "set the background scores to 0" in report.notes.found.pop("no background")[0]
-    assert report.fit and report.notes.found == {
+    found = dict(report.notes.found)
+    assert "set the background scores to 0" in found.pop("no background")[0]
+    assert report.fit and found == {
         "mask without photo": [f"'{tree}/mask/d.png' has the name of no photo in '{tree}/img'."],
         "mask and labels differ": [f"'{tree}/mask/b.png' has bus, the labels say bus, dog."],
     }
