@@ -18,7 +18,7 @@ from mmengine.logging import MMLogger
 import afa
 
 _OWN = Path(afa.__file__).resolve().parent
-_PASSING = (__file__, warnings.__file__, logging.__file__, mmengine.logging.logger.__file__)
+_PASSING = (__file__, logging.__file__, mmengine.logging.logger.__file__)
 # Of mmengine, what it says about checkpoints that the user has named.
 _WANTED = {"load_checkpoint", "resume", "load_state_dict"}
 
@@ -37,6 +37,8 @@ class ConsoleFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether a record is shown."""
+        if getattr(record, "only_in_file", False):
+            return False
         if record.levelno >= logging.ERROR or (self.started and record.levelno < logging.WARNING):
             return True
         filename, function = _origin()
@@ -76,7 +78,8 @@ def warnings_in_log(logger: MMLogger) -> Iterator[None]:
 
     def show(message, category, filename, lineno, file=None, line=None):  # type: ignore
         if file is None and _is_library(filename):
-            logger.warning(f"{filename}:{lineno}: {category.__name__}: {message}")
+            text = f"{filename}:{lineno}: {category.__name__}: {message}"
+            logger.warning(text, extra=dict(only_in_file=True))
         else:
             shown(message, category, filename, lineno, file, line)
 
