@@ -264,7 +264,8 @@ def _section(
     test_set = cfg.test_dataloader.dataset
     truths = Path(test_set.data_root) / (test_set.data_prefix.get("seg_map_path") or "")
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
-    section, pictures, shown = Section(), [], []
+    section, shown = Section(), []
+    pictures: list[dict[str, np.ndarray]] = []
     for index in np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))):
         info = dataset.get_data_info(int(index))
         photo = np.ascontiguousarray(read_photo(info["img_path"])[..., ::-1])
