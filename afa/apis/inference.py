@@ -22,13 +22,14 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from afa.datasets.voc import VOC12Dataset
 from afa.engine.checkpoints.fit import check_checkpoint, dataset_meta
 from afa.engine.config.check import check_config
 from afa.engine.config.components import find_component
 from afa.engine.config.files import stage_datasets
 from afa.engine.config.load import import_components, load_config
 from afa.files.crf import crf_of_logits, crf_photo
-from afa.files.label_png import bit_palette
+from afa.files.label_png import distinct_palette
 from afa.files.photo import read_photo, write_picture
 from afa.models.functional import SEG, check_kind, cut_padding, label_map, possible_labels
 from afa.models.refiners.dense_crf import crf_of_model
@@ -137,7 +138,9 @@ def _dataset_meta(num_classes: int, classes: Any, palette: Any) -> dict[str, Any
     if not classes or len(classes) != num_classes:
         classes = ["background", *(f"class {i}" for i in range(1, num_classes))]
     if not palette or len(palette) != num_classes:
-        palette = bit_palette(num_classes)
+        voc = VOC12Dataset.METAINFO
+        known = tuple(classes) == tuple(voc["classes"])
+        palette = voc["palette"] if known else distinct_palette(num_classes)
     return dict(classes=tuple(classes), palette=[[int(v) for v in color] for color in palette])
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from mmseg.registry import DATASETS
 
 from afa.datasets.wsss_dataset import WSSSDataset
-from afa.files.label_png import bit_palette
+from afa.files.label_png import distinct_palette
 
 # In the order of the category ids; the ids themselves (1..90) have gaps, the labels 1..80 have not.
 CLASSES = (
@@ -32,4 +32,4 @@ class COCO14Dataset(WSSSDataset):
         "make the set with `python tools/dataset_converters/coco14.py` (docs/data.md), or set "
         "data_root"
     )
-    METAINFO: ClassVar[dict] = dict(classes=CLASSES, palette=bit_palette(len(CLASSES)))
+    METAINFO: ClassVar[dict] = dict(classes=CLASSES, palette=distinct_palette(len(CLASSES)))

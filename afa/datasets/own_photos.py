@@ -14,7 +14,7 @@ from afa.datasets.faults import ReportFault, raise_fault
 from afa.datasets.image_labels import to_multi_hot
 from afa.datasets.own_labels import SPLITS, find_labels_file, photo_stem, read_own_labels
 from afa.datasets.wsss_dataset import WSSSDataset
-from afa.files.label_png import bit_palette
+from afa.files.label_png import distinct_palette
 from afa.files.photo_search import PHOTO_SUFFIXES, find_photos
 from afa.utils.class_names import clean_names
 
@@ -62,7 +62,7 @@ class OwnPhotosDataset(WSSSDataset):
                 f"{', '.join(classes)}: leave metainfo.classes out."
             )
         metainfo["classes"] = classes
-        metainfo.setdefault("palette", bit_palette(len(classes)))
+        metainfo.setdefault("palette", distinct_palette(len(classes)))
         super().__init__(image_labels=path.name, report=report, metainfo=metainfo, **kwargs)
 
     @classmethod

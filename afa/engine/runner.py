@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
+from mmengine.dist import get_world_size
+from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader, Runner
 
 from afa.engine.checkpoints.fit import check_checkpoint, check_start
@@ -18,6 +20,7 @@ from afa.engine.config.check import check_config, check_shape
 from afa.engine.config.components import nested_dicts
 from afa.engine.config.files import classes_of_stage
 from afa.engine.config.load import import_components
+from afa.engine.console import ConsoleFilter, filter_console, warnings_in_log
 from afa.engine.dist import init_dist, unwrapped
 from afa.engine.hooks import (
     NonFiniteHook,
@@ -29,7 +32,7 @@ from afa.engine.hooks import (
 )
 from afa.engine.schedules import follow_config
 from afa.engine.test_options import EvaluationOptions, apply_options
-from afa.utils.environment import check_environment
+from afa.utils.environment import check_environment, device_name
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
 # Default hooks of mmengine, and ours that stand in their place.
@@ -199,12 +202,44 @@ def _name_experiment(cfg: Config) -> None:
 class AFARunner(Runner):
     """mmengine's runner, with the hooks that every run needs and a check of its checkpoint."""
 
+    _console: ConsoleFilter
+
     def build_model(self, model: Any) -> Any:
         """Build the model; its batches go to a GPU while that computes."""
         built = super().build_model(model)
         if torch.cuda.is_available():  # mmseg's preprocessors do not hand this option on
             unwrapped(built).data_preprocessor._non_blocking = True
         return built
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger; the screen begins with what the user asked for."""
+        logger = super().build_logger(*args, **kwargs)
+        self._console = filter_console(logger)
+        logger.info(
+            f"{self.cfg.filename or 'A config'} on {device_name()}; results go to {self.work_dir}, "
+            f"all settings and what libraries say to {logger.log_file}"
+        )
+        return logger
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call the hooks of a moment; before a training also say what it is made of."""
+        if fn_name == "before_train":
+            loader, classes = self.train_dataloader, None
+            if isinstance(meta := getattr(loader.dataset, "metainfo", None), dict):
+                classes = meta.get("classes")
+            self.logger.info(
+                f"Training on {len(loader.dataset)} images"
+                f"{f' of {len(classes)} classes' if classes else ''}, {self.max_iters} iterations "
+                f"of {(loader.batch_size or 1) * get_world_size()} images"
+            )
+        super().call_hook(fn_name, **kwargs)
+        if fn_name in ("before_train", "before_val", "before_test"):
+            self._console.started = True
+
+    def train(self) -> Any:
+        """Train; what libraries warn of goes to the log file."""
+        with warnings_in_log(self.logger):
+            return super().train()
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
         """Register the hooks of the config, and ours where it does not name them."""

@@ -1,6 +1,7 @@
 """What a test does beside running the network once: its options, their config, their report."""
 
 import copy
+import itertools
 import os.path as osp
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -286,6 +287,10 @@ def write_report(
     """
     cfg, num_images = runner.cfg, len(runner.test_dataloader.dataset)
     path = Path(runner.log_dir) / REPORT
+    for number in itertools.count(2):  # of tests that began in the same second
+        if not path.exists():
+            break
+        path = path.with_name(f"test-{number}.json")
     device = next(runner.model.parameters()).device
     write_json(
         path,

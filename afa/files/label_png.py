@@ -17,6 +17,16 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _GREY, _PALETTE = 0, 3  # PNG's colour types with one channel and no alpha
 _COLOR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+# Each is as far as possible (CIEDE2000) from those before it and from black, grey, white and the
+# colour of undecided pixels, also where they are mixed with a photo.
+_DISTINCT = bytes.fromhex(
+    "e020200000ffff20ff00600060400080004000c0ffffa00020c000ffa0a000ffe0a0a0ff006060808000"
+    "404060ffe00000a080a06080ffc0ff0080e0802000a000a0c06000c0a080c0ff208060ffff408080c0c0"
+    "60604000ff80400080ff804080a060c0e0ff206080c0c060e080c06060a0204020804040a080c0ffc0a0"
+    "e020a0c06060806040c000400040a0a0e0a0608060a08040404000c0a000408000602060c000ff00e0ff"
+    "c0a0c00080a0ffe0a0ff606040c080c080600060408060004080800060e000a04060a0ff00a0a0ff4000"
+    "80a000c080ff60a0c0008040ffc0208080a0a04000ff80ff6040c0606000"
+)
 
 
 def bit_palette(num_classes: int) -> list[list[int]]:
@@ -28,6 +38,17 @@ def bit_palette(num_classes: int) -> list[list[int]]:
         [sum(((label >> (3 * n + color)) & 1) << (7 - n) for n in range(3)) for color in range(3)]
         for label in range(num_classes)
     ]
+
+
+def distinct_palette(num_classes: int) -> list[list[int]]:
+    """Return colours that the eye tells apart, for data whose colours nobody has published.
+
+    At most 256 RGB colours 0..255; the first is black. The first 81 are chosen for distance, the
+    others are what is left of VOC's.
+    """
+    chosen = [[0, 0, 0], *np.frombuffer(_DISTINCT, np.uint8).reshape(-1, 3).tolist()]
+    others = [color for color in bit_palette(256) if color not in chosen]
+    return (chosen + others)[:num_classes]
 
 
 def write_label_png(

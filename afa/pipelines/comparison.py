@@ -1,14 +1,14 @@
 """Runs side by side: a table, its JSON, plots, and a page of pictures.
 
 The pictures show the same images with what every run made of them: labels of training images,
-segmentation of others.
+segmentation of others. Each section of them is a sheet too, one picture to be passed on.
 """
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,28 @@ from afa.files.photo import read_photo, write_picture
 from afa.files.whole_file import write_bytes, write_json, write_text
 from afa.pipelines.run_summary import RunSummary
 from afa.pipelines.stage import last_checkpoint
-from afa.visualization import overlay_label
+from afa.visualization import grid, legend_entries, overlay_label
+from afa.visualization.captions import Entries
 from afa.visualization.plots import bars_plot, curves_plot
 
-Rows = list[dict[str, str]]  # of pictures: title of a column to a file, relative to the page
 LabelOf = Callable[[dict], "np.ndarray | None"]  # from what a data set knows of an image
+
+
+@dataclass
+class Section:
+    """Pictures of some images of a split; files are named relative to the page.
+
+    Args:
+        rows: for each image the title of a column to a file.
+        names: of the images.
+        legend: name and RGB colour of the classes that occur.
+        sheet: file of all of them in one picture.
+    """
+
+    rows: list[dict[str, str]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    legend: Entries = ()
+    sheet: str = ""
 
 
 def name_apart(runs: Sequence[RunSummary]) -> list[RunSummary]:
@@ -46,14 +63,14 @@ def name_apart(runs: Sequence[RunSummary]) -> list[RunSummary]:
 
 
 def write_comparison(
-    runs: Sequence[RunSummary], out: str | Path, pictures: dict[str, Rows]
+    runs: Sequence[RunSummary], out: str | Path, pictures: dict[str, Section]
 ) -> Path:
     """Write ``table.md``, ``comparison.json``, plots and ``index.html`` into a folder.
 
     Args:
         runs: the runs, in the order of the table.
         out: the folder.
-        pictures: title of a section to rows of pictures in the folder, see :func:`draw_pictures`.
+        pictures: title of a section to its pictures, see :func:`draw_pictures`.
 
     Returns:
         The page, which opens from disk.
@@ -126,24 +143,48 @@ def per_class(run: RunSummary) -> dict[str, float]:
     return {name.removeprefix(start): v for name, v in figures if name.startswith(start)}
 
 
-def _page(runs: Sequence[RunSummary], plots: Sequence[str], pictures: dict[str, Rows]) -> str:
+def _page(runs: Sequence[RunSummary], plots: Sequence[str], pictures: dict[str, Section]) -> str:
     """Write the page."""
     cells = [_cells(run) for run in runs]
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Comparison</title><style>"
         "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}"
         "td,th{border:1px solid #bbb;padding:.3em .6em;text-align:left}"
-        "td img{width:160px;display:block}</style><h1>Comparison</h1>",
+        "td img{width:160px;display:block}thead th{position:sticky;top:0;background:#fff}"
+        ".legend span{display:inline-block;margin-right:1.2em}"
+        ".legend i{display:inline-block;width:1em;height:1em;border:1px solid #666;"
+        "margin-right:.3em;vertical-align:-.15em}</style><h1>Comparison</h1>",
         _html_table(list(cells[0]), [[html.escape(v) for v in row.values()] for row in cells]),
         "<p>mIoU in percent. Labels of the training images use the true image labels; the "
         "segmentation does not.</p>",
         *(f"<p><img src='{name}' alt='{name}'></p>" for name in plots),
     ]
-    for title, entries in pictures.items():
-        columns = list(dict.fromkeys(name for entry in entries for name in entry))
-        images = [[_image(entry.get(name)) for name in columns] for entry in entries]
-        parts += [f"<h2>{html.escape(title)}</h2>", _html_table(columns, images)]
+    for title, section in pictures.items():
+        columns = _columns(section)
+        images = [
+            [html.escape(image), *(_image(row.get(name)) for name in columns)]
+            for image, row in zip(section.names, section.rows, strict=True)
+        ]
+        parts += [
+            f"<h2>{html.escape(title)}</h2>",
+            _html_legend(section.legend),
+            _html_table(["image", *columns], images),
+            f"<p><a href='{section.sheet}'>All of them in one picture</a></p>",
+        ]
     return "\n".join(parts) + "\n"
+
+
+def _columns(section: Section) -> list[str]:
+    """List the titles of columns; a row may lack some of them."""
+    return list(dict.fromkeys(name for row in section.rows for name in row))
+
+
+def _html_legend(entries: Entries) -> str:
+    spans = []
+    for name, color in entries:
+        values = tuple(int(value) for value in (() if color is None else color))
+        spans.append(f"<span><i style='background:rgb{values}'></i>{html.escape(name)}</span>")
+    return f"<p class='legend'>{''.join(spans)}</p>"
 
 
 def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -151,7 +192,8 @@ def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
 
     body = "".join(line(row, "td") for row in rows)
-    return f"<table>{line([html.escape(cell) for cell in head], 'th')}{body}</table>"
+    heads = line([html.escape(cell) for cell in head], "th")
+    return f"<table><thead>{heads}</thead><tbody>{body}</tbody></table>"
 
 
 def _image(path: str | None) -> str:
@@ -160,16 +202,16 @@ def _image(path: str | None) -> str:
 
 def draw_pictures(
     runs: Sequence[RunSummary], out: str | Path, num_images: int = 8
-) -> dict[str, Rows]:
+) -> dict[str, Section]:
     """Draw training images with the labels of each run, and validation images with its network's.
 
     Args:
         runs: the runs; one without network or labels is left out of the section.
-        out: folder of the page; the pictures go into ``pictures/``.
+        out: folder of the page; the pictures go into ``pictures/``, a sheet for each section too.
         num_images: images in each section, spread evenly over the set.
 
     Returns:
-        Title of a section to rows for :func:`write_comparison`.
+        Title of a section to its pictures, for :func:`write_comparison`.
     """
     networks = [(run.name, run.network) for run in runs if run.network is not None]
     if not networks:
@@ -183,7 +225,7 @@ def draw_pictures(
         "Segmentation of validation images": ("test", networks_of),
     }
     return {
-        title: _rows(cfg, split, labels, Path(out), num_images)
+        title: _section(cfg, split, labels, Path(out), num_images)
         for title, (split, labels) in drawn.items()
         if labels
     }
@@ -214,14 +256,16 @@ def _labels(folder: Path) -> LabelOf:
     return read
 
 
-def _rows(
+def _section(
     cfg: Config, split: str, labels: Sequence[tuple[str, LabelOf]], out: Path, num_images: int
-) -> Rows:
+) -> Section:
     """Draw photo, truth where there is one, and every run's label of some images of a split."""
     dataset = DATASETS.build(cfg[f"{split}_dataloader"].dataset)
     test_set = cfg.test_dataloader.dataset
     truths = Path(test_set.data_root) / (test_set.data_prefix.get("seg_map_path") or "")
-    rows: Rows = []
+    classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
+    section, shown = Section(), []
+    pictures: list[dict[str, np.ndarray]] = []
     for index in np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))):
         info = dataset.get_data_info(int(index))
         photo = np.ascontiguousarray(read_photo(info["img_path"])[..., ::-1])
@@ -231,10 +275,19 @@ def _rows(
         cells = {"photo": photo}
         for name, label in drawn.items():
             if label is not None:
-                cells[name] = overlay_label(photo, label, dataset.metainfo["palette"])
+                cells[name] = overlay_label(photo, label, palette)
+                shown.append(np.unique(label))
         row = {}
         for number, (name, cell) in enumerate(cells.items()):
-            row[name] = f"pictures/{split}_{len(rows)}_{number}.jpg"
+            row[name] = f"pictures/{split}_{len(pictures)}_{number}.jpg"
             write_picture(out / row[name], cell)
-        rows.append(row)
-    return rows
+        section.rows.append(row)
+        section.names.append(str(info["img_id"]))
+        pictures.append(cells)
+    section.legend = legend_entries(shown, classes, palette)
+    section.sheet = f"pictures/{split}.png"
+    columns = _columns(section)
+    blank: np.ndarray = np.full((1, 1, 3), 255, np.uint8)
+    rows = [[cells.get(name, blank) for name in columns] for cells in pictures]
+    write_picture(out / section.sheet, grid(rows, columns, section.names, section.legend))
+    return section

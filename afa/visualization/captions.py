@@ -33,7 +33,7 @@ def font_size(size: Sequence[int]) -> int:
 def write_line(
     draw: ImageDraw.ImageDraw, text: str, place: tuple[int, int], room: int, size: int
 ) -> None:
-    """Write one line, smaller if it does not fit, and cut off if it is still too long.
+    """Write one line, made to fit.
 
     Args:
         draw: the picture.
@@ -42,11 +42,17 @@ def write_line(
         room: pixels that it may be wide.
         size: height of the letters, where there is room.
     """
+    text, size = fit_text(text, room, size)
+    draw.text(place, text, TEXT_COLOR, text_font(size), "lm")
+
+
+def fit_text(text: str, room: int, size: int) -> tuple[str, int]:
+    """Give text and size of letters that fit into a room, cut off if the smallest do not."""
     fitting = int(size * room / max(1, text_font(size).getlength(text)))
-    font = text_font(min(size, max(_SMALLEST, fitting)))
-    while len(text) > 1 and font.getlength(text) > room:
+    size = min(size, max(_SMALLEST, fitting))
+    while len(text) > 1 and text_font(size).getlength(text) > room:
         text = text.removesuffix("…")[:-1] + "…"
-    draw.text(place, text, TEXT_COLOR, font, "lm")
+    return text, size
 
 
 def write_rimmed(

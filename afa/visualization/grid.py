@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from afa.visualization.captions import Entries, add_legend, write_line
+from afa.visualization.captions import Entries, add_legend, fit_text, write_line, write_rimmed
 
 _GAP = 6
 _LINE = 20
@@ -19,6 +19,7 @@ def grid(
     row_titles: Sequence[str] | None = None,
     legend: Entries = (),
     cell: int = 192,
+    captions: Sequence[Sequence[str]] | None = None,
 ) -> np.ndarray:
     """Set pictures out in rows and columns.
 
@@ -28,6 +29,7 @@ def grid(
         row_titles: text above each row.
         legend: name and RGB colour of the classes, shown at the bottom.
         cell: width, and greatest height, of a picture in the grid.
+        captions: text in the upper left corner of each picture, empty for none.
 
     Returns:
         (H', W', 3) RGB uint8.
@@ -58,8 +60,11 @@ def grid(
         if row_titles is not None:
             place = (_GAP, top + _LINE // 2)
             write_line(draw, row_titles[number], place, width - 2 * _GAP, _TEXT_SIZE)
-        for left, image in zip(lefts, row, strict=True):  # under its title
+        for column, (left, image) in enumerate(zip(lefts, row, strict=True)):  # under its title
             canvas.paste(Image.fromarray(image), (left, top + title_height))
+            if captions is not None:
+                text, size = fit_text(captions[number][column], image.shape[1] - 8, _TEXT_SIZE)
+                write_rimmed(draw, text, (left + 4, top + title_height + 3), size, "la")
         top += heights[number]
     return add_legend(np.array(canvas), legend, _TEXT_SIZE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ _LINES = (
     ("precision", "mean precision, foreground", "#d55e00", "--"),
     ("recall", "mean recall, foreground", "#009e73", "-."),
 )
-_LEGEND_ABOVE = dict(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
+_LETTER, _LEGEND_LINE = 0.085, 0.2  # inches: width of a letter and height of a line in legends
 
 
 def sweep_plot(
@@ -44,13 +45,14 @@ def sweep_plot(
     known = [row for row in rows if row["mIoU"] == row["mIoU"]]
     if known:
         best = max(known, key=lambda row: row["mIoU"])
+        side = _side(best["bkg_thr"], scores)
         axes.plot(best["bkg_thr"], best["mIoU"], "o", color="#0072b2", ms=7)
         axes.annotate(
             f"best: {best['mIoU']:.1f} at {best['bkg_thr']:g}",
             (best["bkg_thr"], best["mIoU"]),
-            xytext=(0, -20),
+            xytext=(dict(left=8, right=-8).get(side, 0), 14 if best["mIoU"] < 15 else -20),
             textcoords="offset points",
-            ha="center",
+            ha=side,
             color="#0072b2",
             bbox=dict(boxstyle="round,pad=0.2", fc="white", ec="none", alpha=0.8),
         )
@@ -59,8 +61,13 @@ def sweep_plot(
     axes.set(title=title, xlabel=score_name, ylabel="percent", ylim=(0, 104))
     axes.set_xlim(min(scores), max(scores)) if len(scores) > 1 else None
     axes.grid(alpha=0.3)
-    axes.legend(loc="best", fontsize=9)
     return _png(figure)
+
+
+def _side(score: float, scores: Sequence[float]) -> str:
+    """Choose the side of a text that stands at its score, so that all of it is in the plot."""
+    share = (score - min(scores)) / (max(scores) - min(scores) or 1)
+    return "left" if share < 0.2 and len(scores) > 1 else "right" if share > 0.8 else "center"
 
 
 def curves_plot(
@@ -71,12 +78,11 @@ def curves_plot(
     Returns:
         A PNG.
     """
-    figure = Figure(figsize=(7, 4), dpi=120, layout="tight")
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for name, points in curves:
         axes.plot(*zip(*points, strict=True), marker="o", label=name) if points else None
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.legend(**_LEGEND_ABOVE)
     return _png(figure)
 
 
@@ -91,7 +97,7 @@ def bars_plot(groups: Sequence[tuple[str, Mapping[str, float]]], ylabel: str) ->
         A PNG.
     """
     names = list(dict.fromkeys(name for _, values in groups for name in values))
-    figure = Figure(figsize=(max(6, 0.45 * len(names) + 3), 4), dpi=120, layout="tight")
+    figure = Figure(figsize=(max(6, 0.45 * len(names) + 3), 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / len(groups)
     for number, (label, values) in enumerate(groups):
@@ -99,12 +105,24 @@ def bars_plot(groups: Sequence[tuple[str, Mapping[str, float]]], ylabel: str) ->
         axes.bar(places, [values.get(name, 0) for name in names], width, label=label)
     axes.set_xticks([index + 0.4 - width / 2 for index in range(len(names))], names)
     axes.tick_params(axis="x", rotation=60)
+    for text in axes.get_xticklabels():
+        text.set(ha="right", rotation_mode="anchor")
     axes.set_ylabel(ylabel)
-    axes.legend(**_LEGEND_ABOVE)
     return _png(figure)
 
 
 def _png(figure: Figure) -> bytes:
+    """Put the legend beneath the plot, which grows by its lines, and draw."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    if handles:
+        letters = int(figure.get_figwidth() / _LETTER)
+        names = [textwrap.fill(name, letters - 5) for name in names]
+        columns = max(1, min(3, letters // (max(map(len, names)) + 5)))
+        lines = sum(1 + name.count("\n") for name in names) / columns
+        figure.set_figheight(figure.get_figheight() + _LEGEND_LINE * (lines + 1))
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=columns, fontsize=9, frameon=False
+        )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -12,9 +12,11 @@ from toy_predict import CLASSES, PALETTE, draw_photo, write_checkpoint, write_co
 
 from afa.apis import inference, inference_model, init_model, show_result_pyplot
 from afa.apis.inference import add_crf, changed_test_cfg
+from afa.datasets.voc import VOC12Dataset
 from afa.engine.checkpoints.fit import CheckpointError
 from afa.engine.config.check import ConfigError
 from afa.files.crf import CRFSettings, crf_of_logits
+from afa.files.label_png import distinct_palette
 from afa.files.photo import read_photo
 from afa.models.functional import present_classes
 from afa.visualization import draw_segments
@@ -72,7 +74,14 @@ def test_classes_come_from_the_checkpoint_or_else_from_the_config(files, tmp_pat
     assert model.dataset_meta["classes"] == CLASSES
     model = init_model(unnamed, bare, "cpu")
     assert model.dataset_meta["classes"] == ("background", "class 1", "class 2", "class 3")
-    assert model.dataset_meta["palette"][1] == [128, 0, 0]
+    assert model.dataset_meta["palette"] == distinct_palette(4)
+
+
+def test_classes_of_voc_have_the_colours_of_voc():
+    voc = VOC12Dataset.METAINFO
+    assert inference._dataset_meta(21, voc["classes"], None)["palette"] == voc["palette"]
+    named = ["background", *(f"class {i}" for i in range(1, 21))]
+    assert inference._dataset_meta(21, named, None)["palette"] == distinct_palette(21)
 
 
 def test_without_a_checkpoint_weights_are_drawn(files):

@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS
 
 from afa.datasets import OwnPhotosDataset
 from afa.datasets.faults import Faults
-from afa.files.label_png import bit_palette, write_label_png
+from afa.files.label_png import distinct_palette, write_label_png
 
 PHOTOS = ("Cat 1.JPG", "sub/Über 2.jpeg", "dog.png", "3.webp", "empty.jpg")
 CSV = """photo,labels,split
@@ -50,7 +50,7 @@ def test_samples_of_the_splits(own):
     assert DATASETS.get("OwnPhotosDataset") is OwnPhotosDataset
     dataset = make(own)
     assert dataset.metainfo["classes"] == ("background", "cat", "dog")
-    assert dataset.metainfo["palette"] == bit_palette(3)
+    assert dataset.metainfo["palette"] == distinct_palette(3)
     assert [info["img_id"] for info in infos(dataset)] == ["Cat 1", "sub/Über 2", "empty"]
     assert infos(dataset)[1]["img_path"] == str(own / "sub" / "Über 2.jpeg")
     labels = [info["gt_label"].tolist() for info in infos(dataset)]

@@ -283,6 +283,16 @@ def test_what_a_plain_test_leaves(tmp_path):
     assert report["checkpoint"] == str(tmp_path / "model.pth")
 
 
+def test_tests_that_began_in_one_second_leave_a_report_each(tmp_path):
+    write_photos(tmp_path / "data", 2)
+    cfg = make_cfg(tmp_path / "data", tmp_path / "work")
+    cfg.load_from, options = write_checkpoint(tmp_path / "model.pth"), EvaluationOptions()
+    runner = build_runner(cfg, stage="test", options=options)
+    paths = [write_report(runner, {"seg/mIoU": value}, options, 1.0) for value in (1.0, 2.0)]
+    assert [path.name for path in paths] == ["test.json", "test-2.json"]
+    assert [json.loads(path.read_text())["figures"]["seg/mIoU"] for path in paths] == [1.0, 2.0]
+
+
 def test_settings_of_scales_and_crf_are_those_that_were_used(tmp_path):
     test_cfg = dict(tta=dict(scales=(1.0,)), crf=dict(num_iters=2, max_side=90))
     options = EvaluationOptions(tta=True, tta_merge="mean", crf=True, crf_workers=2)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from afa.files.label_png import (
     bit_palette,
+    distinct_palette,
     is_whole_label_png,
     read_label_png,
     write_label_png,
@@ -19,6 +20,73 @@ LABEL = np.array([[0, 1, 20], [255, 2, 0]], np.uint8)
 def test_bit_palette_is_the_colour_map_of_voc():
     assert bit_palette(21) == PascalVOCDataset.METAINFO["palette"]
     assert bit_palette(256)[255] == [224, 224, 192]
+
+
+def _ciede2000(one, other):
+    """Colour distance of Lab values (..., 3), after Sharma, Wu and Dalal 2005."""
+    l_mean = (one[..., 0] + other[..., 0]) / 2
+    chromas = [np.hypot(lab[..., 1], lab[..., 2]) for lab in (one, other)]
+    seventh = ((chromas[0] + chromas[1]) / 2) ** 7
+    stretch = 1.5 - 0.5 * np.sqrt(seventh / (seventh + 25.0**7))
+    ab = [(lab[..., 1] * stretch, lab[..., 2]) for lab in (one, other)]
+    c1, c2 = (np.hypot(*pair) for pair in ab)
+    h1, h2 = (np.degrees(np.arctan2(b, a)) % 360 for a, b in ab)
+    turn = np.where(c1 * c2 == 0, 0, (h2 - h1 + 180) % 360 - 180)
+    grey = np.where(c1 * c2 == 0, h1 + h2, 0)
+    hue = np.where(c1 * c2 == 0, grey, (h1 + ((h2 - h1 + 180) % 360 - 180) / 2) % 360)
+    c_mean, d_hue = (c1 + c2) / 2, 2 * np.sqrt(c1 * c2) * np.sin(np.radians(turn / 2))
+    cosines = ((-0.17, 1, -30), (0.24, 2, 0), (0.32, 3, 6), (-0.2, 4, -63))
+    t = 1 + sum(f * np.cos(np.radians(n * hue + shift)) for f, n, shift in cosines)
+    light = (other[..., 0] - one[..., 0]) / (
+        1 + 0.015 * (l_mean - 50) ** 2 / np.sqrt(20 + (l_mean - 50) ** 2)
+    )
+    chroma, d_hue = (c2 - c1) / (1 + 0.045 * c_mean), d_hue / (1 + 0.015 * c_mean * t)
+    rotation = np.sin(np.radians(60 * np.exp(-(((hue - 275) / 25) ** 2))))
+    rotation *= -2 * np.sqrt(c_mean**7 / (c_mean**7 + 25.0**7))
+    return np.sqrt(light**2 + chroma**2 + d_hue**2 + rotation * chroma * d_hue)
+
+
+def _smallest_distance(colors):
+    """Smallest distance of two of some colours (n, 3), RGB 0..255."""
+    rgb = np.asarray(colors, np.float32)[None] / 255
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)[0].astype(float)
+    first, second = np.triu_indices(len(lab), 1)
+    return _ciede2000(lab[first], lab[second]).min()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "distance"),  # of the paper's test data
+    [
+        ((50, 2.6772, -79.7751), (50, 0, -82.7485), 2.0425),
+        ((50, 2.5, 0), (73, 25, -18), 27.1492),
+        ((50, 2.49, -0.001), (50, -2.49, 0.0011), 7.2195),
+        ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
+    ],
+)
+def test_the_distance_of_these_tests_is_that_of_the_paper(one, other, distance):
+    assert _ciede2000(np.array(one), np.array(other)) == pytest.approx(distance, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "whole", "mixed"),
+    [(2, 30, 15), (5, 30, 15), (11, 27, 13), (21, 20, 10), (41, 13, 6.5), (60, 11, 5.5)],
+)
+def test_colours_can_be_told_apart_also_on_photos(num_classes, whole, mixed):
+    """A difference of 2.3 can just be seen; VOC's first 60 have 2.2, and 1.1 where mixed."""
+    colors = np.array(distinct_palette(num_classes), float)
+    assert colors[0].tolist() == [0, 0, 0]
+    assert _smallest_distance(colors) > whole
+    taken = [[255, 255, 255], [224, 224, 192]]  # borders, undecided pixels
+    assert _smallest_distance([*colors, *taken]) > min(whole, 10)
+    for photo in (0, 85, 170, 255):
+        for opacity in (0.5, 0.6):
+            assert _smallest_distance(opacity * colors + (1 - opacity) * photo) > mixed
+
+
+def test_more_classes_add_colours_and_change_none():
+    colors = distinct_palette(256)
+    assert len({tuple(color) for color in colors}) == 256
+    assert all(distinct_palette(number) == colors[:number] for number in (1, 3, 81, 82))
 
 
 def test_every_value_is_read_as_it_was_written(tmp_path):

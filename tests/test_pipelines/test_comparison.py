@@ -14,6 +14,7 @@ from toy_stages import write_pictures
 from afa.files.label_png import read_label_png, write_label_png
 from afa.pipelines import comparison as module
 from afa.pipelines.comparison import (
+    Section,
     comparison_table,
     draw_pictures,
     name_apart,
@@ -21,7 +22,8 @@ from afa.pipelines.comparison import (
     write_comparison,
 )
 from afa.pipelines.run_summary import RunSummary
-from afa.visualization import overlay_label
+from afa.visualization import grid, overlay_label
+from afa.visualization.pictures import IGNORE_COLOR
 
 
 def runs(tmp_path):
@@ -72,13 +74,21 @@ class Images(HTMLParser):
 
 
 def test_page(tmp_path):
-    pictures = {"val": [{"photo": "pictures/a.jpg", "end": "pictures/b.jpg"}, {"end": "c.jpg"}]}
+    rows = [{"photo": "pictures/a.jpg", "end": "pictures/b.jpg"}, {"end": "c.jpg"}]
+    legend = [("cat <1>", np.array([1, 2, 3])), ("undecided", (224, 224, 192))]
+    pictures = {"val": Section(rows, ["one & only", "two"], legend, "pictures/val.png")}
     page = write_comparison(runs(tmp_path), tmp_path / "out", pictures)
     parser = Images()
     parser.feed(page.read_text())
     assert "end <to> end" in parser.text  # escaped in the file
     assert parser.sources[2:] == ["pictures/a.jpg", "pictures/b.jpg", "c.jpg"]
-    assert "<tr><td></td><td><img" in page.read_text()  # a missing picture leaves its place empty
+    text = page.read_text()
+    assert "<tr><td>two</td><td></td><td><img" in text  # a missing picture leaves its place empty
+    assert "<th>image</th><th>photo</th><th>end</th>" in text
+    assert "<tr><td>one &amp; only</td><td><img" in text
+    assert "<i style='background:rgb(1, 2, 3)'></i>cat &lt;1&gt;</span>" in text
+    assert "<i style='background:rgb(224, 224, 192)'></i>undecided</span>" in text
+    assert "<a href='pictures/val.png'>" in text
     for name in parser.sources[:2]:
         assert (page.parent / name).read_bytes().startswith(b"\x89PNG")
     content = json.loads((page.parent / "comparison.json").read_text())
@@ -155,20 +165,21 @@ def test_images_are_spread_over_the_set_and_drawn_with_each_run(root, tmp_path):
     sections = draw_pictures(runs, out, num_images=3)
     assert list(sections) == [TRAIN, VAL]
     names = ["train_00000", "train_00002", "train_00005"]  # of six
-    assert [list(row) for row in sections[TRAIN]] == [
+    assert [list(row) for row in sections[TRAIN].rows] == [
         ["photo", "truth"],  # nobody made labels of it
         ["photo", "truth", "one", "two"],
         ["photo", "truth", "one", "two"],
     ]
     palette = module.DATASETS.get("ShapesDataset").METAINFO["palette"]
-    for name, row in zip(names, sections[TRAIN], strict=True):
+    assert sections[TRAIN].names == names
+    for name, row in zip(names, sections[TRAIN].rows, strict=True):
         photo = _photo(root, name)
         mask = read_label_png(root / "SegmentationClassAug" / f"{name}.png")
         assert _near(out / row["photo"], photo)
         assert not _near(out / row["photo"], _photo(root, "train_00001"))
         for column in list(row)[1:]:
             assert _near(out / row[column], overlay_label(photo, mask, palette))
-    for number, row in enumerate(sections[VAL]):
+    for number, row in enumerate(sections[VAL].rows):
         photo = _photo(root, f"val_{number:05d}")
         for value, column in ((1, "one"), (2, "two")):
             label = np.full(photo.shape[:2], value)
@@ -176,14 +187,34 @@ def test_images_are_spread_over_the_set_and_drawn_with_each_run(root, tmp_path):
             assert not _near(out / row[column], overlay_label(photo, 3 - label, palette))
 
 
+def test_a_sheet_has_titles_names_and_the_colours_of_what_occurs(root, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "grid", lambda *given: seen.append(given) or grid(*given))
+    sections = draw_pictures([_run("one", tmp_path / "a", root, 1)], tmp_path / "out", num_images=2)
+    meta = module.DATASETS.get("ShapesDataset").METAINFO
+    for section, (rows, titles, names, legend) in zip(sections.values(), seen, strict=True):
+        assert titles == ["photo", "truth", "one"] and names == section.names
+        assert [len(row) for row in rows] == [3, 3]
+        known = dict(zip(meta["classes"], meta["palette"], strict=True), undecided=IGNORE_COLOR)
+        assert legend == section.legend == [(name, known[name]) for name, _ in legend]
+        sheet = cv2.imread(str(tmp_path / "out" / section.sheet))[..., ::-1]
+        for _, color in legend:  # an entry has a square of its colour beneath the pictures
+            assert (sheet[-60:] == color).all(2).sum() > 60
+    masks = [read_label_png(root / f"SegmentationClassAug/val_{i:05d}.png") for i in (0, 2)]
+    values = {1, *(int(value) for mask in masks for value in np.unique(mask))}
+    assert [name for name, _ in sections[VAL].legend if name != "undecided"] == [
+        meta["classes"][value] for value in sorted(values - {255})
+    ]
+
+
 def test_runs_without_labels_or_network_are_left_out_of_the_section(root, tmp_path):
     whole = _run("whole", tmp_path / "a", root, 1)
     bare = _run("end to end", tmp_path / "b", root, 2, labels=False)
     labels = RunSummary("labels", tmp_path / "c", label_dir=whole.label_dir)
     sections = draw_pictures([labels, whole, bare], tmp_path / "out", num_images=9)
-    assert [len(rows) for rows in sections.values()] == [6, 3]  # no more than there are
-    assert list(sections[TRAIN][1]) == ["photo", "truth", "labels", "whole"]
-    assert list(sections[VAL][0]) == ["photo", "truth", "whole", "end to end"]
+    assert [len(section.rows) for section in sections.values()] == [6, 3]  # all that there are
+    assert list(sections[TRAIN].rows[1]) == ["photo", "truth", "labels", "whole"]
+    assert list(sections[VAL].rows[0]) == ["photo", "truth", "whole", "end to end"]
     assert list(draw_pictures([bare], tmp_path / "more", num_images=1)) == [VAL]
     assert draw_pictures([labels], tmp_path / "none") == {}
 
@@ -193,7 +224,7 @@ def test_without_masks_there_is_no_truth(root, tmp_path):
     path = run.network / "toy.py"
     path.write_text(path.read_text().replace("seg_map_path='SegmentationClassAug'", ""))
     sections = draw_pictures([run], tmp_path / "out", num_images=2)
-    assert [list(row) for row in sections[VAL]] == [["photo", "one"]] * 2
+    assert [list(row) for row in sections[VAL].rows] == [["photo", "one"]] * 2
 
 
 def test_the_page_opens_from_disk_and_names_are_escaped(root, tmp_path):

@@ -65,3 +65,15 @@ def test_legend_of_a_thin_picture_is_as_wide_as_its_longest_entry():
     assert drawn.shape[1] > 100
     assert (drawn[:480, 1:] == 255).all()
     assert (drawn[480:, -font_size((480, 1)) // 2 :] == 255).all()
+
+
+@pytest.mark.parametrize("length", [3, 30, 90])
+def test_a_legend_of_sixty_classes_leaves_the_picture_and_its_own_words_whole(length):
+    colors = [(i + 1, 255 - i, 3 * i) for i in range(60)]
+    entries = [("n" * length, color) for color in colors]
+    drawn = add_legend(_grey(480, 480, 7), entries)
+    assert (drawn[:480, :480] == 7).all() and (drawn[:480, 480:] == 255).all()
+    squares = [np.argwhere((drawn == color).all(2)) for color in colors]
+    size = font_size((480, 480)) - 2
+    assert all(len(found) == size**2 and found[:, 0].min() >= 480 for found in squares)
+    assert (drawn[:, -size // 2 :][480:] == 255).all()  # no word is cut off

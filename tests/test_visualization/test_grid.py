@@ -74,3 +74,13 @@ def test_legend_shows_every_colour_and_wraps():
 def test_numbers_must_match(rows, row_titles, text):
     with pytest.raises(ValueError, match=text):
         grid(rows, ["a"], row_titles)
+
+
+def test_captions_stand_in_the_corner_of_their_picture_and_nowhere_else():
+    rows = [[_picture(RED), _picture(BLUE)]]
+    plain = grid(rows, ["a", "b"], cell=80)
+    drawn = grid(rows, ["a", "b"], cell=80, captions=[["", "a name that is longer than the cell"]])
+    ys, xs = np.nonzero((drawn != plain).any(2))
+    assert ys.min() >= 26 and ys.max() < 26 + 20  # at the top
+    assert xs.min() >= 6 + 86 and xs.max() < 6 + 86 + 80 and xs.max() > 6 + 86 + 50
+    assert (drawn[ys, xs] == 255).all(1).any() and (drawn[ys, xs] < 40).all(1).any()

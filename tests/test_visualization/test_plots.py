@@ -4,7 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
-from afa.visualization.plots import sweep_plot
+from afa.visualization import plots as module
+from afa.visualization.plots import bars_plot, curves_plot, sweep_plot
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn, after their drawing."""
+    seen, original = [], module._png
+    monkeypatch.setattr(module, "_png", lambda figure: seen.append(figure) or original(figure))
+    return seen
 
 
 def _rows(values):
@@ -16,7 +25,7 @@ def _rows(values):
 
 def _picture(*args, **kwargs):
     image = cv2.imdecode(np.frombuffer(sweep_plot(*args, **kwargs), np.uint8), cv2.IMREAD_COLOR)
-    assert image.shape == (506, 792, 3)
+    assert image.shape[1] == 792
     return image[..., ::-1].astype(int)
 
 
@@ -34,7 +43,7 @@ def test_the_curve_stands_higher_where_the_figure_is():
 
 def test_the_scores_of_the_written_labels_are_marked():
     rows = _rows([10.0, 40.0, 30.0, 20.0])
-    plain, marked = (_picture(rows, "t", used=used) for used in ((), (0.15,)))
+    plain, marked = (_picture(rows, "t", used=used) for used in ((9,), (0.15,)))
     changed = (np.abs(plain - marked).max(axis=2) > 30).sum(axis=0)  # rows, by column
     assert 1 <= (changed > 250).sum() <= 3  # one line from top to bottom
 
@@ -42,3 +51,27 @@ def test_the_scores_of_the_written_labels_are_marked():
 @pytest.mark.parametrize("values", [[40.0], [math.nan, 30.0], [math.nan, math.nan]])
 def test_single_scores_and_missing_figures_can_be_drawn(values):
     _picture(_rows(values), "t", used=[0.1])
+
+
+@pytest.mark.parametrize("values", [[41.4, 3, 2, 1], [1, 2, 3, 100], [1, 40, 2, 3], [7.0], [0, 9]])
+def test_the_best_value_is_named_inside_the_plot(figures, values):
+    sweep_plot(_rows(values), "t")
+    (axes,) = figures[0].axes
+    (text,) = axes.texts
+    box, frame = text.get_window_extent(), axes.get_window_extent()
+    assert text.get_text().startswith(f"best: {max(values):.1f} at")
+    assert frame.x0 <= box.x0 < box.x1 <= frame.x1 and frame.y0 <= box.y0 < box.y1 <= frame.y1
+
+
+@pytest.mark.parametrize("length", [3, 40, 300])
+@pytest.mark.parametrize("number", [1, 4, 12])
+def test_a_legend_stands_beneath_its_plot_and_inside_the_picture(figures, length, number):
+    names = [f"{i:02d}" + "n" * length for i in range(number)]
+    curves_plot([(name, [(0, 1), (1, 2)]) for name in names], "x", "y")
+    bars_plot([(name, {"a class with a long name": 1.0}) for name in names], "y")
+    for figure in figures:
+        (legend,) = figure.legends
+        box, axes = legend.get_window_extent(), figure.axes[0].get_tightbbox()
+        assert box.y1 <= axes.y0 and axes.height > 200
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width
+        assert len(legend.texts) == number

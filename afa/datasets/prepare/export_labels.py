@@ -27,7 +27,7 @@ from afa.datasets.own_labels import MAX_CLASSES, read_own_labels, read_text
 from afa.datasets.prepare.annotation_marks import IGNORED
 from afa.datasets.prepare.annotation_readers import MASK_TARGETS
 from afa.files.coco_mask import IGNORE
-from afa.files.label_png import bit_palette, read_label_png
+from afa.files.label_png import distinct_palette, read_label_png
 from afa.files.mask_shapes import encode_pixels, trace_rings, write_brush_runs, write_cvat_runs
 from afa.files.photo import read_photo_size
 from afa.files.photo_search import find_photos
@@ -193,7 +193,7 @@ def _class_names(folder: Path, given: str | None) -> list[str]:
 
 
 def _colors(classes: Sequence[str]) -> dict[str, str]:
-    palette = bit_palette(len(classes) + 1)[1:]
+    palette = distinct_palette(len(classes) + 1)[1:]
     colors = {
         name: "#{:02x}{:02x}{:02x}".format(*color)
         for name, color in zip(classes, palette, strict=True)

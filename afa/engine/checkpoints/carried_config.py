@@ -168,8 +168,8 @@ def find_config(
     Args:
         config: The config file; or the checkpoint, if that is all there is.
         checkpoint: The checkpoint, or None.
-        work_dir: Folder for results; by default that of the config file, or else
-            ``work_dirs/<name of the checkpoint>``.
+        work_dir: Folder for results; by default ``work_dir`` of the config file, or else
+            ``<name of the checkpoint>_test`` beside it: two runs have iterations of the same names.
         options: Dotted key to value, put over the config's values.
 
     Returns:
@@ -180,7 +180,9 @@ def find_config(
         ValueError: If there is a config without a checkpoint, or a file cannot be used.
     """
     if checkpoint is not None:
-        return load_config(config, work_dir=work_dir, options=options), checkpoint
+        beside = _folder_beside(checkpoint)
+        cfg = load_config(config, work_dir=work_dir, options=options, default_work_dir=beside)
+        return cfg, checkpoint
     if config.endswith(".py"):
         raise ValueError(
             f"'{config}' is a config: give the checkpoint after it, CONFIG CHECKPOINT (or the "
@@ -189,5 +191,9 @@ def find_config(
     cfg = read_config(config)
     if options:
         merge_options(cfg, options)
-    cfg.work_dir = work_dir or str(Path("work_dirs") / Path(config).stem)
+    cfg.work_dir = work_dir or _folder_beside(config)
     return cfg, config
+
+
+def _folder_beside(checkpoint: str) -> str:
+    return str(Path(checkpoint).with_name(f"{Path(checkpoint).stem}_test"))

@@ -55,6 +55,7 @@ def load_config(
     options: dict[str, Any] | None = None,
     count_classes: bool = True,
     iters: int | None = None,
+    default_work_dir: str | None = None,
 ) -> Config:
     """Read a Python config file and set its work dir.
 
@@ -72,6 +73,7 @@ def load_config(
         count_classes: Whether to fill in ``num_classes=None``; False where the data may be wrong.
         iters: Number of iterations that the training is scaled to, before ``options``, see
             :func:`scale_iterations`; None to leave it.
+        default_work_dir: Stands in the place of work_dirs/<name of the config>.
 
     Returns:
         The config.
@@ -94,7 +96,8 @@ def load_config(
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get("work_dir") is None:
-        cfg.work_dir = osp.join("work_dirs", osp.splitext(osp.basename(path))[0])
+        name = osp.splitext(osp.basename(path))[0]
+        cfg.work_dir = default_work_dir or osp.join("work_dirs", name)
     return cfg
 
 

@@ -3,6 +3,7 @@
 H W pixels of the network's input, h w tokens at the scale of the propagation, N = h * w.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,25 +25,30 @@ from afa.visualization import (
     query_points,
 )
 
+_MAX_CAMS = 3  # in a row
+
 
 class _Look(NamedTuple):
     """What the model makes of one image, as numpy arrays."""
 
     name: str
     image: np.ndarray  # (H, W, 3) RGB uint8
-    cam: np.ndarray  # (H, W) 0..1, the largest over the present classes
+    cams: dict[int, np.ndarray]  # label value -> (H, W) 0..1, the strongest first
     labels: dict[str, np.ndarray]  # title -> (H, W)
     truth: np.ndarray | None  # (H, W)
     query_maps: dict[str, np.ndarray]  # title -> (N, N), a row for each token
     token_grid: tuple[int, int]
+    untrained: Collection[str]  # titles
 
 
 @HOOKS.register_module()
 class WSSSVisualizationHook(Hook):
     """Add two grids of pictures to every visualization backend, every ``interval`` iterations.
 
-    ``wsss_labels`` shows photo, CAM, pseudo label, propagated label, prediction and, where there
-    are masks, the truth; ``wsss_queries`` shows attention and affinity of some query points.
+    ``wsss_labels`` shows photo, one CAM for each class (the strongest ones, with their names),
+    pseudo label, propagated label, prediction and, where there are masks, the truth;
+    ``wsss_queries`` shows attention and affinity of some query points. What no loss has reached
+    yet is marked as such.
     The images are the same ones throughout. Only the first process draws. Weights, buffers,
     modes and random states are left as they were: the losses are those of a run without pictures.
 
@@ -117,17 +123,24 @@ class WSSSVisualizationHook(Hook):
     def _draw_labels(self, looks: list[_Look]) -> np.ndarray:
         """Draw one row an image: photo, CAM and label maps."""
         classes, palette = self._metainfo["classes"], self._metainfo["palette"]
-        rows, shown = [], []
+        rows, shown, captions = [], [], []
+        num_cams = max(1, *(min(len(look.cams), _MAX_CAMS) for look in looks))
         has_truth = all(look.truth is not None for look in looks)
         for look in looks:
             truth = [look.truth] if has_truth and look.truth is not None else []
             maps = [*look.labels.values(), *truth]
             shown += maps
             overlays = [overlay_label(look.image, label, palette) for label in maps]
-            rows.append([look.image, heatmap(look.image, look.cam), *overlays])
-        titles = ["photo", "CAM", *looks[0].labels, *(["truth"] if has_truth else [])]
+            cams = [heatmap(look.image, cam) for cam in look.cams.values()][:num_cams]
+            blank = [np.full_like(look.image, 255)] * (num_cams - len(cams))
+            rows.append([look.image, *cams, *blank, *overlays])
+            names = [classes[value] for value in look.cams][:num_cams] or ["no class"]
+            captions.append(["", *names, *[""] * (len(rows[-1]) - len(names) - 1)])
+        titles = [_title(looks[0], title) for title in looks[0].labels]
+        titles = ["photo", *["CAM"] * num_cams, *titles, *(["truth"] if has_truth else [])]
         legend = legend_entries(shown, classes, palette)
-        return grid(rows, titles, [look.name for look in looks], legend)
+        names = [_row_name(look, num_cams, classes) for look in looks]
+        return grid(rows, titles, names, legend, captions=captions)
 
     def _draw_queries(self, looks: list[_Look]) -> np.ndarray:
         """Draw one row an image: photo with the query points, attention and affinity of each."""
@@ -144,8 +157,19 @@ class WSSSVisualizationHook(Hook):
                     row.append(mark_points(drawn, [(y, x)], [number]))
             rows.append(row)
         numbers = range(1, self.num_queries + 1)
-        titles = [f"{word} {n}" for n in numbers for word in looks[0].query_maps]
+        titles = [_title(looks[0], w, f" {n}") for n in numbers for w in looks[0].query_maps]
         return grid(rows, ["query points", *titles], [look.name for look in looks])
+
+
+def _title(look: _Look, title: str, number: str = "") -> str:
+    """Give the title of a column, with a second line where nothing has been learned yet."""
+    return f"{title}{number}" + ("\n(not trained yet)" if title in look.untrained else "")
+
+
+def _row_name(look: _Look, num_cams: int, classes: Sequence[str]) -> str:
+    """Name an image, and the classes whose CAMs are not shown."""
+    left_out = [classes[value] for value in look.cams][num_cams:]
+    return f"{look.name} (no room for the CAMs of {', '.join(left_out)})" if left_out else look.name
 
 
 def _look(model: Any, packed: dict) -> _Look:
@@ -157,12 +181,21 @@ def _look(model: Any, packed: dict) -> _Look:
     return _Look(
         name=str(sample.metainfo.get("img_id", sample.metainfo.get("img_path", ""))),
         image=model.rgb_images(inputs)[0].permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy(),
-        cam=view.cams.amax(0).cpu().numpy() if len(view.cams) else np.zeros(size, np.float32),
+        cams=_cams(view),
         labels={title: value.cpu().numpy() for title, value in view.labels.items()},
         truth=_truth(sample, size),
         query_maps={title: value.cpu().numpy() for title, value in view.query_maps.items()},
         token_grid=view.grid,
+        untrained=view.untrained,
     )
+
+
+def _cams(view: Any) -> dict[int, np.ndarray]:
+    """Return the CAM of each class that an image has, the strongest first."""
+    values = range(1, len(view.cams) + 1) if view.cam_classes is None else view.cam_classes.tolist()
+    cams = view.cams.float().cpu().numpy()
+    found = [(value, cam) for value, cam in zip(values, cams, strict=True) if value > 0]
+    return dict(sorted(found, key=lambda pair: -pair[1].sum()))
 
 
 def _truth(sample: Any, size: tuple[int, int]) -> np.ndarray | None:

@@ -368,7 +368,10 @@ class AFA(WSSSSegmentor):
         attention = (attn[0].float() * self.backbone.head_dim**-0.5).softmax(-1).mean(0)
         attention /= attention.amax(dim=1, keepdim=True)
         maps = dict(attention=attention, affinity=self.affinity(attn)[0].float())
-        return TrainingView(made["cams"][0], labels, maps, tuple(feats[-1].shape[2:]))
+        untrained = ("propagated label", "prediction", "affinity") if self.phase == "cls" else ()
+        grid = tuple(feats[-1].shape[2:])
+        values = made["class_idx"][0] + 1  # 0 is the background
+        return TrainingView(made["cams"][0], labels, maps, grid, values, untrained)
 
 
 def _cut(box: Sequence[int], size: Sequence[int]) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ pixels of the network's input, h w of a feature map.
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -72,6 +72,8 @@ class TrainingView(NamedTuple):
     labels: dict[str, Tensor]  # title -> (H, W) label map
     query_maps: dict[str, Tensor]  # title -> (N, N) in 0..1, a row for each token of the grid
     grid: tuple[int, int]
+    cam_classes: Tensor | None = None  # (M,) label value of each CAM
+    untrained: Collection[str] = ()  # titles of what no loss has reached yet in this phase
 
 
 @dataclass(frozen=True)

@@ -92,15 +92,31 @@ def test_a_checkpoint_without_config_says_so(tmp_path, content):
 def test_config_and_checkpoint_or_the_checkpoint_alone(tmp_path):
     checkpoint = str(_save(tmp_path / "iter_9.pth", dict(model=dict(type="AFA"), data_root="x")))
     cfg, found = find_config(checkpoint, None, options={"model.test_cfg": dict(cls_thr=0.3)})
-    assert (cfg.work_dir, found) == ("work_dirs/iter_9", checkpoint)
+    assert (cfg.work_dir, found) == (str(tmp_path / "iter_9_test"), checkpoint)
     assert cfg.model.test_cfg.cls_thr == 0.3
     assert find_config(checkpoint, None, work_dir="w")[0].work_dir == "w"
     file = tmp_path / "c.py"
     file.write_text("model = dict(type='AFA', a=1)\n")
     cfg, found = find_config(str(file), checkpoint)
     assert (cfg.model.a, found) == (1, checkpoint)
+    assert cfg.work_dir == str(tmp_path / "iter_9_test")
+    assert find_config(str(file), checkpoint, work_dir="w")[0].work_dir == "w"
+    file.write_text("model = dict(type='AFA')\nwork_dir = 'mine'\n")
+    assert find_config(str(file), checkpoint)[0].work_dir == "mine"
     with pytest.raises(ValueError, match=r"is a config: give the checkpoint after it"):
         find_config(str(file), None)
+
+
+def test_two_runs_of_one_config_are_tested_in_folders_of_their_own(tmp_path):
+    file = tmp_path / "c.py"
+    file.write_text("model = dict(type='AFA')\n")
+    found = set()
+    for run in ("one", "two"):
+        (tmp_path / run).mkdir()
+        checkpoint = _save(tmp_path / run / "iter_9.pth", dict(model=dict(type="AFA")))
+        found.add(find_config(str(file), str(checkpoint))[0].work_dir)
+        assert find_config(str(checkpoint), None)[0].work_dir in found
+    assert found == {str(tmp_path / run / "iter_9_test") for run in ("one", "two")}
 
 
 def test_images_as_pickles_are_refused():

@@ -16,6 +16,8 @@ from afa.datasets.shapes import write_shapes
 from afa.engine.hooks import WSSSVisualizationHook
 from afa.engine.hooks import wsss_visualization_hook as module
 from afa.engine.runner import build_runner
+from afa.models.segmentors.base import TrainingView
+from afa.visualization import heatmap
 
 MAX_ITERS = 4
 
@@ -107,9 +109,9 @@ def test_training_images_are_drawn_where_there_is_no_validation(data_root, tmp_p
     runner.train()
     pictures = _pictures(runner)
     assert len(pictures) == 4
-    # photo, CAM, pseudo label, prediction (, propagated label); no truth in training
-    columns = 4 if model else 5
-    assert pictures["wsss_labels_2.png"].shape[1] == 6 + columns * 198
+    # photo, 1 to 3 CAMs, pseudo label, prediction (, propagated label); no truth in training
+    columns = (pictures["wsss_labels_2.png"].shape[1] - 6) / 198
+    assert columns - (3 if model else 4) in (1, 2, 3)
     assert pictures["wsss_queries_2.png"].shape[1] == 6 + 5 * 198
     queries = pictures["wsss_queries_2.png"][:, :200]  # the photos stay the same
     assert (queries == pictures["wsss_queries_4.png"][:, :200]).all()
@@ -128,14 +130,74 @@ def test_truth_is_drawn_for_validation_images(data_root, tmp_path, monkeypatch):
         assert (look.truth == np.array(Image.open(path))).all()
         photo = cv2.imread(str(data_root / "JPEGImages" / f"{look.name}.jpg"))[..., ::-1]
         assert np.abs(look.image.astype(int) - photo).max() <= 1
-        assert look.cam.min() >= 0 and look.cam.max() <= 1
+        mask = np.unique(look.truth)
+        assert sorted(look.cams) == [value for value in mask if 0 < value < 255]
+        for cam in look.cams.values():
+            assert cam.shape == look.image.shape[:2] and cam.min() >= 0 and cam.max() <= 1
         tokens = look.token_grid[0] * look.token_grid[1]
         assert list(look.query_maps) == ["attention", "affinity"]
         for maps in look.query_maps.values():
             assert maps.shape == (tokens, tokens) and maps.min() >= 0 and maps.max() <= 1
         assert np.allclose(look.query_maps["attention"].max(1), 1)
         assert list(look.labels) == ["pseudo label", "propagated label", "prediction"]
-    assert _pictures(runner)["wsss_labels_4.png"].shape[1] == 6 + 6 * 198
+    columns = 5 + min(3, max(len(look.cams) for look in seen))
+    assert _pictures(runner)["wsss_labels_4.png"].shape[1] == 6 + columns * 198
+
+
+def _view(cams, values, untrained=()):
+    """A look at a picture of 40 x 60, as the hook has it."""
+    view = TrainingView(torch.tensor(cams), {}, {}, (1, 1), torch.tensor(values), untrained)
+    image = np.full((40, 60, 3), 100, np.uint8)
+    labels = {"pseudo label": np.zeros((40, 60), int), "prediction": np.ones((40, 60), int)}
+    maps = dict(attention=np.ones((1, 1)), affinity=np.ones((1, 1)))
+    return module._Look("a", image, module._cams(view), labels, None, maps, (1, 1), untrained)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Draw looks, and return what the grid is made of: rows, titles, row titles, captions."""
+    hook, seen = WSSSVisualizationHook(interval=1, num_queries=1), []
+    hook._metainfo = dict(classes=["back", *"abcd"], palette=[[50 * i] * 3 for i in range(5)])
+    monkeypatch.setattr(module, "grid", lambda *given, **more: seen.append((given, more)))
+
+    def draw(looks, what="labels"):
+        getattr(hook, f"_draw_{what}")(looks)
+        (rows, titles, names, *_), more = seen.pop()
+        return rows, titles, names, more.get("captions")
+
+    return draw
+
+
+def test_each_class_has_a_cam_of_its_own_with_its_name(drawn):
+    cams = np.zeros((4, 40, 60), np.float32)
+    cams += np.array([0.1, 0.4, 0.2, 0.3], np.float32)[:, None, None]
+    one, other, none = _view(cams, [1, 2, 3, 4]), _view(cams[:1], [3]), _view(cams[:1], [0])
+    rows, titles, names, captions = drawn([one, other, none])
+    assert titles == ["photo", "CAM", "CAM", "CAM", "pseudo label", "prediction"]
+    assert names == ["a (no room for the CAMs of a)", "a", "a"]
+    assert captions == [
+        ["", "b", "d", "c", "", ""], ["", "c", "", "", "", ""], ["", "no class", "", "", "", ""]
+    ]  # fmt: skip
+    for picture, height in zip(rows[0][1:4], (0.4, 0.3, 0.2), strict=True):
+        expected = heatmap(one.image, np.full((40, 60), height))
+        assert np.abs(picture.astype(int) - expected).max() <= 1
+    assert all((picture == 255).all() for picture in (*rows[1][2:4], *rows[2][1:4]))
+
+
+def test_what_has_learned_nothing_yet_says_so(drawn):
+    look = _view(np.zeros((1, 40, 60), np.float32), [1], ("prediction", "affinity"))
+    marked = "\n(not trained yet)"
+    assert drawn([look])[1] == ["photo", "CAM", "pseudo label", "prediction" + marked]
+    assert drawn([look], "queries")[1] == ["query points", "attention 1", "affinity 1" + marked]
+
+
+def test_only_the_first_phase_leaves_heads_untrained(data_root, tmp_path, monkeypatch):
+    seen = []
+    original = module._look
+    monkeypatch.setattr(module, "_look", lambda *a: seen.append(original(*a)) or seen[-1])
+    build_runner(_cfg(data_root, tmp_path, dict(interval=1, num_images=1))).train()
+    waiting = ("propagated label", "prediction", "affinity")
+    assert [tuple(look.untrained) for look in seen] == [waiting, (), (), ()]
 
 
 def test_only_the_first_process_draws():
