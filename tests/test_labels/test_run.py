@@ -193,7 +193,7 @@ def test_the_sweep_gives_what_labels_at_each_score_would(toy, tmp_path, capsys):
     assert made["sweep"]["best"] in made["sweep"]["rows"]
     assert "<- best" in capsys.readouterr().out
     with Image.open(tmp_path / "a" / "sweep.png") as plot:
-        assert plot.size == (792, 506)
+        assert plot.size == (792, 583)  # the legend stands below
 
 
 def test_the_mean_is_over_the_classes_of_the_config(toy, tmp_path):
