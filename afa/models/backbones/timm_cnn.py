@@ -5,7 +5,7 @@ from attention, begin from any network trained on ImageNet. B images, H W pixels
 last map, N = h * w, A attention maps.
 """
 
-from contextlib import nullcontext
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,9 +16,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from afa.models.backbones.mit_attn import map_to_tokens, tokens_to_map
-from afa.models.backbones.timm_attention import queries_and_keys
+from afa.models.backbones.timm_attention import queries_and_keys, view_of
 from afa.models.backbones.timm_models import TimmBackbone
-from afa.utils.evaluating import evaluating
 
 NUM_LEVELS = 4
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -138,7 +137,7 @@ class TimmCNN(TimmBackbone):
             x: normalised images (B, 3, H, W) of any size.
             with_attn: also give attention logits.
             drop_path: False computes as in evaluation, as CAMs need it: without stochastic depth,
-                gradients, and a trace in the statistics of norm layers.
+                and without a trace in the statistics of norm layers.
             with_qk: also give what the logits are made of. Not together with ``with_attn``.
 
         Returns:
@@ -150,17 +149,18 @@ class TimmCNN(TimmBackbone):
             ValueError: if attention is asked for and there is none.
         """
         x = x.contiguous(memory_format=self.memory_format)
-        with nullcontext() if drop_path else evaluating(self.body):
-            last, feats = self.body.forward_intermediates(x, indices=self.indices)
+        body = self.body if drop_path else view_of(self.body, evaluates=True)[0]
+        last, feats = body.forward_intermediates(x, indices=self.indices)
         if self.attention is None:
             if with_attn or with_qk:
                 raise ValueError("TimmCNN has no attention: set model.backbone.num_attn_blocks=2")
             return (*feats[:-1], last)
-        last, q, k = self.attention(last)
+        last, inputs = self.attention(last)
         maps = (*feats[:-1], last)
-        if with_attn:
-            return maps, q.float() @ k.float().transpose(2, 3)
-        return (maps, (q, k)) if with_qk else maps
+        if not (with_attn or with_qk):
+            return maps
+        q, k = self.attention.queries_and_keys(inputs)
+        return maps, q.float() @ k.float().transpose(2, 3) if with_attn else (q, k)
 
 
 class MapAttention(nn.Module):
@@ -198,16 +198,23 @@ class MapAttention(nn.Module):
                 query, key, _ = parameter.data.chunk(3)
                 key.copy_(query)
 
-    def forward(self, feature_map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the map (B, C, h, w) with what was added, queries and keys (B, A, N, d) each."""
+    def forward(self, feature_map: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Give the map (B, C, h, w) with what was added, and the tokens that each block got."""
         tokens = self.reduce(map_to_tokens(feature_map))
-        queries, keys = [], []
+        inputs = []
         for block in self.blocks:
-            q, k = queries_and_keys(block.attn, block.norm1(tokens))
-            queries.append(q)
-            keys.append(k)
+            inputs.append(tokens)
             tokens = block(tokens)
         added = self.scale(self.expand(self.norm(tokens)))
         grid = feature_map.shape[2:]
         feature_map = feature_map + tokens_to_map(added, grid)
-        return feature_map, torch.cat(queries, dim=1), torch.cat(keys, dim=1)
+        return feature_map, inputs
+
+    def queries_and_keys(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Give queries and keys (B, A, N, d) of all blocks, for what went into each."""
+        found = [
+            queries_and_keys(block.attn, block.norm1(tokens))
+            for block, tokens in zip(self.blocks, inputs, strict=True)
+        ]
+        queries, keys = (torch.cat(part, dim=1) for part in zip(*found, strict=True))
+        return queries, keys

@@ -89,9 +89,7 @@ def test_attention_is_that_of_its_blocks():
     assert logits.shape == (2, model.num_attn, 12, 12) and model.num_attn == 8
     assert q.shape == k.shape == (2, 8, 12, model.head_dim)
     torch.testing.assert_close(q @ k.transpose(2, 3), logits)
-    # The block's own output follows from these logits.
     block, tokens = model.attention.blocks[0], torch.randn(2, 12, 32)
-    _, q, k = model.attention(torch.randn(2, model.out_channels[-1], 3, 4))
     assert torch.equal(q[:, :4], k[:, :4])  # keys begin as queries
     logits.sum().backward()
     assert block.attn.qkv.weight.grad[:64].abs().sum() > 0
