@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-versions compare photos methods lint clean
+.PHONY: help setup demo test test-versions compare photos methods gpu lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test-versions   run the tests with every supported Python and torch (hours)"
 	@echo "make compare set up, then AFA, AffinityNet and SC-CAM on Shapes, side by side (work_dirs/compare)"
 	@echo "make photos DATA=FOLDER   set up, then the three methods on photos in VOC's layout (work_dirs/photos)"
+	@echo "make gpu     set up, then check and measure everything on this machine's GPU, 8 minutes (work_dirs/gpu)"
 	@echo "make setup   only make the environment ($(VENV))"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove $(VENV)"
@@ -58,6 +59,10 @@ method-%:
 	@{ OMP_NUM_THREADS=1 $(BIN)/python tools/run_pipeline.py configs/$*/pipeline_$*_$(NETWORK).py --work-dir $(WORK)/$* $(OPTIONS) 2>&1 \
 		|| echo "[FAILED]"; } | tee $(WORK)/$*.log | awk '/^\[/ {print "$*: " $$0; fflush()}'
 	@! grep -q '^\[FAILED\]' $(WORK)/$*.log || { tail -20 $(WORK)/$*.log; exit 1; }
+
+gpu: setup
+	$(PIP) -e '.[photos]'
+	tools/benchmarks/gpu.sh --data-root "$(DATA)"
 
 test-versions:
 	$(PYTHON) tools/dev/test_versions.py

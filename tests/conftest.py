@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the tests are for CPU, also where there is a GPU
+if not os.environ.get("AFA_TEST_DEVICE", "").startswith("cuda"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the tests are for CPU, also where there is a GPU
 
 import numpy as np
 import pytest

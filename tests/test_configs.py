@@ -157,7 +157,7 @@ def test_own_photos_train_and_validate_with_and_without_masks(with_masks, tmp_pa
         (tmp_path / "masks").mkdir()
         write_label_png(tmp_path / "masks" / "3.png", np.full((40, 30), 2, np.uint8))
     loaders = {"num_workers": 0, "persistent_workers": False}
-    (path,) = (path for path in CONFIGS if "600it_own" in path.name)
+    (path,) = (path for path in CONFIGS if "580it_own" in path.name)
     cfg = load_config(
         str(path),
         work_dir=str(tmp_path / "work"),

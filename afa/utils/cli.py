@@ -69,13 +69,15 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def parse_options(options: Sequence[str] | None, argument: str = "--cfg-options") -> dict[str, Any]:
     """Parse `key=value` texts (`a.b=1`, `a.c=[1,2]`, `a.d='text'`) as mmengine's DictAction does.
 
-    Messages name ``argument``, where the texts come from.
+    Different from mmengine: spaces inside a text stay (`data_root=My photos`), and a file or folder
+    that is there is a text, commas and brackets included. Messages name ``argument``, where the
+    texts come from.
 
     Returns:
         Dotted key to value.
 
     Raises:
-        ValueError: If a text has no `=`, or nothing before it.
+        ValueError: If a text has no `=`, nothing before it, or brackets without partner.
     """
     from mmengine.config import DictAction  # not at import time: --help must be instant
 
@@ -83,9 +85,36 @@ def parse_options(options: Sequence[str] | None, argument: str = "--cfg-options"
     for option in options:
         if not option.partition("=")[0] or "=" not in option:
             raise ValueError(f"{argument} wants KEY=VALUE, got '{option}'.")
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--options", nargs="*", action=DictAction, default={})
-    return parser.parse_args(["--options", *options]).options or {}
+    values = {}
+    for option in options:
+        key, _, text = option.partition("=")
+        try:
+            values[key] = _released(DictAction._parse_iterable(_kept(text.strip())))
+        except AssertionError as error:
+            raise ValueError(f"{argument} {option}: brackets must come in pairs.") from error
+    return values
+
+
+# What mmengine drops (spaces) or reads as a list, and the letters that stand for it meanwhile.
+_SPECIAL = " ,()[]"
+_HIDE = {ord(char): 0xE000 + ord(char) for char in _SPECIAL}
+_SHOW = {hidden: char for char, hidden in _HIDE.items()}
+
+
+def _kept(text: str) -> str:
+    """Hide what belongs to a text: all of one, the spaces inside those of a list."""
+    bare = text.strip("'\"")
+    is_list = bare.startswith(("(", "[")) or "," in bare
+    if not is_list or (not bare.startswith(("(", "[")) and os.path.exists(bare)):
+        return bare.translate(_HIDE)
+    return re.sub(r"(?<=[^\s,()\[\]]) +(?=[^\s,()\[\]])", lambda m: m[0].translate(_HIDE), text)
+
+
+def _released(value: Any) -> Any:
+    """Show in a value what was hidden."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_released(one) for one in value)
+    return value.translate(_SHOW) if isinstance(value, str) else value
 
 
 def set_local_rank(local_rank: int) -> None:

@@ -21,6 +21,37 @@ def test_options_have_the_types_of_python():
     assert parse_options(None) == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("My animals 2026", "My animals 2026"),
+        ("/data/My photos (2)/all", "/data/My photos (2)/all"),
+        ("[red car,dog, big cat ]", ["red car", "dog", "big cat"]),
+        ("[(1, 2), ('a b', 3.5)]", [(1, 2), ("a b", 3.5)]),
+        ("1, 2", [1, 2]),
+        (" True ", True),
+        ("'two words'", "two words"),
+        ("", ""),
+    ],
+)
+def test_spaces_inside_a_text_stay(text, value):
+    assert parse_options([f"key={text}"]) == {"key": value}
+
+
+def test_what_is_there_is_no_list(tmp_path, monkeypatch):
+    (tmp_path / "cats, dogs (old)").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for text in ("cats, dogs (old)", str(tmp_path / "cats, dogs (old)")):
+        assert parse_options([f"data_root={text}"]) == {"data_root": text}
+    assert parse_options(["data_root=cats, mice"]) == {"data_root": ["cats", "mice"]}
+
+
+@pytest.mark.parametrize("text", ["[1,2", "(1,[2)", "1,2)"])
+def test_brackets_without_partner_are_told(text):
+    with pytest.raises(ValueError, match="brackets must come in pairs"):
+        parse_options([f"a={text}"])
+
+
 @pytest.mark.parametrize("text", ["a", "=1"])
 def test_options_without_key_or_value_are_refused(text):
     with pytest.raises(ValueError, match=f"wants KEY=VALUE, got '{text}'"):

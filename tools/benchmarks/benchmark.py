@@ -47,6 +47,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--compile", action="store_true", help="torch.compile backbone and heads")
     parser.add_argument(
+        "--seconds", type=float, default=float("inf"), metavar="N",
+        help="begin no row of 'throughput' later than N seconds after its first",
+    )  # fmt: skip
+    parser.add_argument(
         "--json", metavar="FILE",
         help="write the results here, and the table beside; parts that are there stay",
     )  # fmt: skip
@@ -88,11 +92,14 @@ def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
     for part in options.parts:
         print(f"{part} ...", flush=True)
         with torch.random.fork_rng(devices=[]):
-            found = _measure(part, options, dtype, limits)
-        key = part if options.dtype == "float32" else f"{part}/{options.dtype}"
-        result["parts"][key] = {**found, "date": str(datetime.date.today())}
+            key = part if options.dtype == "float32" else f"{part}/{options.dtype}"
+
+            def keep(found: dict[str, Any], key: str = key) -> None:
+                result["parts"][key] = {**found, "date": str(datetime.date.today())}
+                _write(options, result)
+
+            keep(_measure(part, options, dtype, limits, keep))
         print(row_text(result["parts"][key]), flush=True)
-        _write(options, result)
     if options.json is not None:
         text = benchmark_table(result)
         write_bytes(Path(options.json).with_suffix(".md"), text.encode())
@@ -140,9 +147,13 @@ def _machine(device: str) -> str:
 
 
 def _measure(
-    part: str, options: BenchmarkOptions, dtype: Any, limits: dict[str, float]
+    part: str,
+    options: BenchmarkOptions,
+    dtype: Any,
+    limits: dict[str, float],
+    keep: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Measure one part."""
+    """Measure one part; what takes long hands on what it has so far."""
     from speed_measure import measure_case
     from speed_parts import CASES, build_setup
     from speed_photos import crf_case, loading_times, validation_case
@@ -161,7 +172,7 @@ def _measure(
     if part == "data":
         return loading_times(root, num_photos=max(20, options.photos))
     if part == "throughput":
-        return measure_throughput(options)
+        return measure_throughput(options, keep)
     if part == "scaling":
         return measure_scaling(options, limits)
     cases: dict[str, Callable[[], Any]] = {

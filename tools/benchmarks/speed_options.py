@@ -30,6 +30,7 @@ class BenchmarkOptions:
         processes: processes of the dense CRF.
         data_root: photos in VOC's layout.
         compile: compile backbone and heads.
+        seconds: no row of ``throughput`` is begun later than this after its first.
         json: file for the results; the table is written beside it. None for none.
         command: the command line, for the report.
     """
@@ -44,6 +45,7 @@ class BenchmarkOptions:
     processes: int = 2
     data_root: str = DATA_ROOT
     compile: bool = False
+    seconds: float = float("inf")
     json: str | None = None
     command: str = field(default="", compare=False)
 

@@ -6,6 +6,7 @@ Processes share the batch of a step and exchange their gradients.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from speed_parts import Setup, build_setup, par_case, step_case
 
 CROPS, CLASSES, BATCHES, PROCESSES = (160, 224, 320, 448), (21, 81), (1, 2, 4), (1, 2)
 ARCHS, GPU_BATCHES, GPU_CROP = ("b0", "b1", "b2"), (4, 8, 16), 512
+RECIPE_SIZE = ("b1", 4)  # of VOC, both processes together
 # 20,000 iterations of the VOC recipe by phase.
 RECIPE = dict(cls=2000, pseudo=4000, propagated=14000)
 
@@ -122,11 +124,16 @@ def _work(rank: int, number: int, options: BenchmarkOptions, threads: int, folde
     dist.destroy_process_group()
 
 
-def measure_throughput(options: BenchmarkOptions) -> dict[str, Any]:
+def measure_throughput(
+    options: BenchmarkOptions, keep: Callable[[dict[str, Any]], Any] = lambda found: None
+) -> dict[str, Any]:
     """Measure training at crop 512: images per second and memory by size, batch and precision.
+
+    The recipe's own size and batch come first. No row is begun after ``options.seconds``.
 
     Args:
         options: device and config; on CPU nothing but its own size and batch is measured.
+        keep: given what has been found after each row.
 
     Returns:
         ``rows``: architecture, batch, mode, images per second, peak MiB, the share of the step in
@@ -136,18 +143,24 @@ def measure_throughput(options: BenchmarkOptions) -> dict[str, Any]:
     on_gpu = options.device.startswith("cuda")
     modes = ("float32", "tf32", "bfloat16", "bfloat16 compiled") if on_gpu else (options.dtype,)
     crop, batches = (GPU_CROP, GPU_BATCHES) if on_gpu else (options.crop, (options.batch,))
-    rows: list[dict[str, Any]] = []
+    kinds = [(arch, batch) for arch in (ARCHS if on_gpu else (None,)) for batch in batches]
+    kinds.sort(key=lambda kind: kind != RECIPE_SIZE)
+    found: dict[str, Any] = dict(title="Training", rows=[])
+    begin = time.monotonic()
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     try:
-        for arch in ARCHS if on_gpu else (None,):
-            for batch in batches:
-                for mode in modes:
-                    row: dict[str, Any] = dict(arch=arch, batch=batch, mode=mode, crop=crop)
-                    rows.append({**row, **_throughput(options, row)})
-                    print(f"  {rows[-1]}", flush=True)
+        for arch, batch in kinds:
+            for mode in modes:
+                if time.monotonic() - begin > options.seconds:
+                    print(f"  stopped after {options.seconds:.0f} s", flush=True)
+                    return found
+                row: dict[str, Any] = dict(arch=arch, batch=batch, mode=mode, crop=crop)
+                found["rows"].append({**row, **_throughput(options, row)})
+                print(f"  {found['rows'][-1]}", flush=True)
+                keep(found)
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-    return dict(title="Training", rows=rows)
+    return found
 
 
 def _throughput(options: BenchmarkOptions, row: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +184,7 @@ def _phases_and_shares(setup: Setup) -> dict[str, Any]:
     seconds = {}
     for phase in RECIPE:
         setup.model.set_phase(phase)
-        seconds[phase] = spread(take_turns([step], setup.device, 6.0)[0])["median"]
+        seconds[phase] = spread(take_turns([step], setup.device, 3.0)[0])["median"]
     memory = peak_memory(step, setup.device)
     pieces = {name: _median(func, setup.device) for name, func in step_pieces(setup).items()}
     total = seconds["propagated"]

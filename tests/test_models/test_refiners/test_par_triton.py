@@ -63,10 +63,3 @@ def test_without_triton_cuda_uses_torch(monkeypatch):
     assert uses_triton(torch.device("cuda")) == has_triton()
     monkeypatch.setattr("afa.models.refiners.par_triton.has_triton", lambda: False)
     assert not uses_triton(torch.device("cuda"))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_cuda_is_cpu():
-    images, masks, par = 255 * torch.rand(2, 3, 50, 40), torch.rand(2, 5, 50, 40), PAR()
-    on_gpu = par(images.cuda(), masks.cuda()).cpu()
-    torch.testing.assert_close(on_gpu, par(images, masks), rtol=1e-4, atol=1e-5)
