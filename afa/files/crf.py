@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import cv2
@@ -41,6 +41,8 @@ class CRFSettings:
         bi_xy_std: width of the bilateral kernel in pixels, s2.
         bi_rgb_std: width of the bilateral kernel in grey levels (0..255), s3.
         bi_weight: weight of the bilateral kernel, w2.
+        scale: the CRF is computed at this share of the image's sides, both widths in pixels with
+            it, and its probabilities are resized back; 0.5 takes a third to a fourth of the time.
 
     Raises:
         ValueError: if a value is out of range.
@@ -52,6 +54,7 @@ class CRFSettings:
     bi_xy_std: float = 64
     bi_rgb_std: float = 5
     bi_weight: float = 4
+    scale: float = 1
 
     AFA: ClassVar[CRFSettings]
     AFFINITY_NET: ClassVar[CRFSettings]
@@ -62,9 +65,20 @@ class CRFSettings:
             raise ValueError(f"DenseCRF needs a whole num_iters >= 0, got {number}: use e.g. 10")
         object.__setattr__(self, "num_iters", int(number))  # pydensecrf takes no 10.0
         for name, value in asdict(self).items():
-            rule = "> 0" if name.endswith("_std") else ">= 0"
+            rule = "> 0" if name.endswith(("_std", "scale")) else ">= 0"
             if not math.isfinite(value) or value < 0 or (value == 0 and rule == "> 0"):
                 raise ValueError(f"DenseCRF needs {name} {rule}, got {value}")
+        if self.scale > 1:
+            raise ValueError(f"DenseCRF needs scale <= 1, got {self.scale}: use e.g. 0.5")
+
+    def at_scale(self) -> CRFSettings:
+        """Give the constants for an image that has been reduced by ``scale``."""
+        return replace(
+            self,
+            pos_xy_std=self.pos_xy_std * self.scale,
+            bi_xy_std=self.bi_xy_std * self.scale,
+            scale=1,
+        )
 
 
 CRFSettings.AFA = CRFSettings()
@@ -127,6 +141,11 @@ def dense_crf(
     num_labels, height, width = probs.shape
     if num_labels < 2:
         return probs
+    if settings.scale < 1:
+        size = [max(1, round(side * settings.scale)) for side in image.shape[:2]]
+        small = np.stack([_resize(one, size, cv2.INTER_AREA) for one in probs])
+        refined = dense_crf(_resize(image, size, cv2.INTER_AREA), small, settings.at_scale())
+        return np.stack([_resize(one, image.shape) for one in refined])
     check_crf()
     from pydensecrf.densecrf import DenseCRF2D
 
@@ -194,6 +213,6 @@ def best_label(probs: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return best
 
 
-def _resize(one: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Resize (h, w) bilinearly to a height and width, as torch's ``F.interpolate`` does: a copy."""
-    return cv2.resize(one, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+def _resize(one: np.ndarray, size: Sequence[int], how: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """Resize (h, w) to a height and width, bilinearly as torch's ``F.interpolate`` does: a copy."""
+    return cv2.resize(one, (size[1], size[0]), interpolation=how)

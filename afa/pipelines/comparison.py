@@ -7,7 +7,7 @@ segmentation of others. Each section of them is a sheet too, one picture to be p
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -208,7 +208,8 @@ def draw_pictures(
     Args:
         runs: the runs; one without network or labels is left out of the section.
         out: folder of the page; the pictures go into ``pictures/``, a sheet for each section too.
-        num_images: images in each section, spread evenly over the set.
+        num_images: images in each section, spread evenly over those of the set that have a label:
+            a pipeline may make labels of some only (``indices`` of a data set).
 
     Returns:
         Title of a section to its pictures, for :func:`write_comparison`.
@@ -219,14 +220,16 @@ def draw_pictures(
     (Path(out) / "pictures").mkdir(parents=True, exist_ok=True)
     cfg = _config(networks[0][1])
     networks_of = [(name, _network(folder)) for name, folder in networks]
-    labels_of = [(run.name, _labels(run.label_dir)) for run in runs if run.label_dir is not None]
+    folders = [(run.name, run.label_dir / "labels") for run in runs if run.label_dir is not None]
+    labels_of = [(name, _labels(folder)) for name, folder in folders]
+    labelled = {path.stem for _, folder in folders for path in folder.glob("*.png")}
     drawn = {
-        "Labels of training images": ("train", labels_of),
-        "Segmentation of validation images": ("test", networks_of),
+        "Labels of training images": ("train", labels_of, labelled),
+        "Segmentation of validation images": ("test", networks_of, None),
     }
     return {
-        title: _section(cfg, split, labels, Path(out), num_images)
-        for title, (split, labels) in drawn.items()
+        title: _section(cfg, split, labels, Path(out), num_images, only)
+        for title, (split, labels, only) in drawn.items()
         if labels
     }
 
@@ -250,14 +253,19 @@ def _labels(folder: Path) -> LabelOf:
     """Read the label maps of a folder; an image may have none."""
 
     def read(info: dict) -> np.ndarray | None:
-        path = folder / "labels" / f"{info['img_id']}.png"
+        path = folder / f"{info['img_id']}.png"
         return read_label_png(path) if path.is_file() else None
 
     return read
 
 
 def _section(
-    cfg: Config, split: str, labels: Sequence[tuple[str, LabelOf]], out: Path, num_images: int
+    cfg: Config,
+    split: str,
+    labels: Sequence[tuple[str, LabelOf]],
+    out: Path,
+    num_images: int,
+    only: Set[str] | None,
 ) -> Section:
     """Draw photo, truth where there is one, and every run's label of some images of a split."""
     dataset = DATASETS.build(cfg[f"{split}_dataloader"].dataset)
@@ -266,8 +274,10 @@ def _section(
     classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
     section, shown = Section(), []
     pictures: list[dict[str, np.ndarray]] = []
-    for index in np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))):
-        info = dataset.get_data_info(int(index))
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    infos = [info for info in infos if only is None or info["img_id"] in only] or infos
+    for index in np.linspace(0, len(infos) - 1, min(num_images, len(infos))):
+        info = infos[int(index)]
         photo = np.ascontiguousarray(read_photo(info["img_path"])[..., ::-1])
         truth = truths / f"{info['img_id']}.png"
         drawn = {"truth": read_label_png(truth) if truth.is_file() else None}

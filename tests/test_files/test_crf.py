@@ -2,6 +2,7 @@ import math
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -67,6 +68,40 @@ def _loop_mean_field(image, probs, num_iters, pos, bilateral):
             updated[:, p] = np.exp(-energy) / np.exp(-energy).sum()
         belief = updated
     return belief.reshape(probs.shape)
+
+
+def test_at_half_the_size_labels_hardly_change():
+    image, label = _two_colours(96, 128)
+    blurred = np.stack([cv2.blur(one, (9, 9)) for one in _probs(label)])
+    whole = dense_crf(image, blurred)
+    half = dense_crf(image, blurred, CRFSettings(scale=0.5))
+    assert half.shape == whole.shape and half.dtype == np.float32
+    assert (half.argmax(0) == whole.argmax(0)).mean() > 0.98
+    np.testing.assert_allclose(half.sum(0), 1, atol=1e-5)
+
+
+def test_a_reduced_image_has_reduced_widths(monkeypatch):
+    seen = []
+
+    def noted(image, probs, settings):
+        seen.append((image.shape, probs.shape, settings))
+        return whole(image, probs, settings)
+
+    whole = crf.dense_crf
+    monkeypatch.setattr(crf, "dense_crf", noted)
+    settings = CRFSettings(pos_xy_std=4, bi_xy_std=80, bi_rgb_std=13, scale=0.25)
+    probs = np.full((2, 17, 30), 0.5, np.float32)
+    assert whole(np.zeros((17, 30, 3), np.uint8), probs, settings).shape == probs.shape
+    smaller = CRFSettings(pos_xy_std=1, bi_xy_std=20, bi_rgb_std=13)
+    assert seen == [((4, 8, 3), (2, 4, 8), smaller)]
+    tiny = np.zeros((1, 2, 3), np.uint8)
+    assert whole(tiny, np.full((2, 1, 2), 0.5, np.float32), settings).shape == (2, 1, 2)
+
+
+@pytest.mark.parametrize(("scale", "rule"), [(0, "> 0"), (1.5, "<= 1"), (math.nan, "> 0")])
+def test_scale_is_checked(scale, rule):
+    with pytest.raises(ValueError, match=f"scale {rule}, got {scale}"):
+        CRFSettings(scale=scale)
 
 
 def test_without_iterations_the_probabilities_come_back():
