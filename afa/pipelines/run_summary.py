@@ -28,7 +28,8 @@ class RunSummary:
         labels: stage to mIoU of the labels it made on the training images, in their order.
         single: figures of the segmentation on the validation set at a single scale.
         tta_crf: the same with test-time augmentation and CRF.
-        curve: (seconds since the begin, segmentation mIoU) of every validation.
+        curve: (seconds since the begin, segmentation mIoU) of every validation; of the test where
+            no training validates.
         network: folder of the last training.
         label_dir: folder of the last labels on the training images.
     """
@@ -94,6 +95,8 @@ def _add_stage(run: RunSummary, name: str, stage: dict[str, Any]) -> None:
     if tool == "test.py":
         augmented = "--tta" in command or "--crf" in command
         (run.tta_crf if augmented else run.single).update(figures)
+        if not augmented and not run.curve and "seg/mIoU" in figures:
+            run.curve = [(run.seconds, figures["seg/mIoU"])]
         return
     if tool == "train.py" and place is not None:
         curve = _curve(place)[1]

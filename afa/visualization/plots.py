@@ -73,7 +73,9 @@ def _side(score: float, scores: Sequence[float]) -> str:
 def curves_plot(
     curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], xlabel: str, ylabel: str
 ) -> bytes:
-    """Draw named curves of points (x, y); those without points are left out.
+    """Draw named curves of points (x, y), 0 or more; those without points are left out.
+
+    Both axes begin at 0, so that small differences look small.
 
     Returns:
         A PNG.
@@ -83,6 +85,9 @@ def curves_plot(
     for name, points in curves:
         axes.plot(*zip(*points, strict=True), marker="o", label=name) if points else None
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    if axes.lines:
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
     return _png(figure)
 
 

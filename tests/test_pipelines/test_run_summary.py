@@ -53,6 +53,12 @@ def test_a_pipeline(pipeline):
     assert run.curve == [(130 + 20, 40.0), (130 + 30, 55.0)]
 
 
+def test_a_pipeline_that_is_tested_and_never_validated_has_a_point(pipeline):
+    (scalars_file,) = pipeline.glob("04_segmentation/*/vis_data/scalars.json")
+    scalars_file.unlink()
+    assert read_run(pipeline).curve == [(330, 56.0)]
+
+
 def test_a_training_alone(tmp_path):
     lines = [{"loss": 1, "time": 0.5, "step": 4}, {"seg/mIoU": 30.0, "step": 4}]
     scalars(tmp_path, lines)

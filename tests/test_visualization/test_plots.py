@@ -63,6 +63,12 @@ def test_the_best_value_is_named_inside_the_plot(figures, values):
     assert frame.x0 <= box.x0 < box.x1 <= frame.x1 and frame.y0 <= box.y0 < box.y1 <= frame.y1
 
 
+def test_curves_begin_at_0_so_that_small_differences_look_small(figures):
+    curves_plot([("a", [(40, 39.1)]), ("b", [(54, 39.8)]), ("none", [])], "x", "y")
+    (axes,) = figures[0].axes
+    assert axes.get_xlim()[0] == axes.get_ylim()[0] == 0
+
+
 @pytest.mark.parametrize("length", [3, 40, 300])
 @pytest.mark.parametrize("number", [1, 4, 12])
 def test_a_legend_stands_beneath_its_plot_and_inside_the_picture(figures, length, number):
