@@ -203,6 +203,7 @@ class AFARunner(Runner):
     """mmengine's runner, with the hooks that every run needs and a check of its checkpoint."""
 
     _console: ConsoleFilter
+    _benchmark = False
 
     def build_model(self, model: Any) -> Any:
         """Build the model; its batches go to a GPU while that computes."""
@@ -222,7 +223,13 @@ class AFARunner(Runner):
         return logger
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call the hooks of a moment; before a training also say what it is made of."""
+        """Call the hooks of a moment; before a training also say what it is made of.
+
+        cuDNN tries what is fastest for a size (``env_cfg.cudnn_benchmark``) in training alone: test
+        photos have a new size each time.
+        """
+        if fn_name in ("before_val", "before_test"):
+            self._benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
         if fn_name == "before_train":
             loader, classes = self.train_dataloader, None
             if isinstance(meta := getattr(loader.dataset, "metainfo", None), dict):
@@ -235,6 +242,8 @@ class AFARunner(Runner):
         super().call_hook(fn_name, **kwargs)
         if fn_name in ("before_train", "before_val", "before_test"):
             self._console.started = True
+        if fn_name in ("after_val", "after_test"):
+            torch.backends.cudnn.benchmark = self._benchmark
 
     def train(self) -> Any:
         """Train; what libraries warn of goes to the log file."""

@@ -5,7 +5,7 @@ custom_imports = dict(
     allow_failed_imports=False,
 )
 env_cfg = dict(
-    cudnn_benchmark=False,
+    cudnn_benchmark=True,  # in training; a repeatable run (randomness.deterministic) does without
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     dist_cfg=dict(backend="nccl"),
 )

@@ -80,11 +80,27 @@ def test_a_gpu_is_measured_in_every_size_and_precision(monkeypatch):
     monkeypatch.setattr(speed_scaling, "build_setup", lambda *a, **k: built.append((a, k)))
     monkeypatch.setattr(speed_scaling, "_phases_and_shares", phases)
     rows = measure_throughput(BenchmarkOptions(device="cuda"))["rows"]
-    assert len(rows) == 3 * 3 * 4 and rows[0]["crop"] == 512
-    assert [row["mode"] for row in rows[:4]] == ["float32", "tf32", "bfloat16", "bfloat16 compiled"]
+    assert len(rows) == 3 * 3 * 5 and rows[0]["crop"] == 512
+    modes = ["float32", "tf32", "bfloat16", "bfloat16 compiled", "bfloat16 CUDA graphs"]
+    assert [row["mode"] for row in rows[:5]] == modes
+    assert [(row["arch"], row["batch"]) for row in rows[::5]][:3] == [
+        ("b1", 4),
+        ("b0", 4),
+        ("b0", 8),
+    ]
     assert seen[:4] == [False, True, False, False]
     assert torch.backends.cuda.matmul.allow_tf32 == before
     assert built[2][0][4] == torch.bfloat16 and built[3][1] == dict(compiled=True)
+    assert built[4][1] == dict(compiled=dict(mode="reduce-overhead"))
+
+
+def test_measuring_stops_between_rows(monkeypatch):
+    clock, kept = iter(range(100)), []
+    monkeypatch.setattr(speed_scaling.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(speed_scaling, "_throughput", lambda options, row: dict(step=1.0))
+    options = BenchmarkOptions(device="cuda", seconds=3)
+    found = measure_throughput(options, lambda found: kept.append(len(found["rows"])))
+    assert len(found["rows"]) == 3 and kept == [1, 2, 3]
 
 
 def test_recipe_is_the_published_schedule():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_run import losses
+from mmengine.model import BaseModel
+from toy_run import ToyModel, losses
 
 from afa.engine.checkpoints.fit import CheckpointError
 from afa.engine.config.check import ConfigError
@@ -120,6 +121,26 @@ def test_checkpoint_of_another_model_is_refused(toy_cfg, tmp_path):
     toy_cfg.load_from = str(path)
     with pytest.raises(CheckpointError, match="keys are missing"):
         build_runner(toy_cfg, stage="test")
+
+
+def test_cudnn_tries_ways_in_training_alone(toy_cfg, monkeypatch):
+    seen, validate = [], ToyModel.val_step
+
+    def train_step(model, *args, **kwargs):
+        seen.append(("train", torch.backends.cudnn.benchmark))
+        return BaseModel.train_step(model, *args, **kwargs)
+
+    def val_step(model, *args, **kwargs):
+        seen.append(("val", torch.backends.cudnn.benchmark))
+        return validate(model, *args, **kwargs)
+
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(ToyModel, "train_step", train_step)
+    monkeypatch.setattr(ToyModel, "val_step", val_step)
+    toy_cfg.env_cfg, toy_cfg.rehearse = dict(cudnn_benchmark=True), False
+    build_runner(toy_cfg).train()
+    assert set(seen) == {("train", True), ("val", False)}
+    assert seen[0][0] == "train" and torch.backends.cudnn.benchmark
 
 
 def test_gpus_multiply_in_tf32_unless_told_and_a_repeatable_run_has_its_workspace(

@@ -91,7 +91,7 @@ def build_setup(
     dtype: torch.dtype = torch.float32,
     arch: str | None = None,
     num_classes: int | None = None,
-    compiled: bool = False,
+    compiled: bool | dict[str, Any] = False,
 ) -> Setup:
     """Build a model with drawn weights, and a batch.
 
@@ -103,7 +103,7 @@ def build_setup(
         dtype: bfloat16 for mixed precision.
         arch: size of the Mix Transformer, ``'b0'`` to ``'b5'``; None for the config's.
         num_classes: with background; None for the config's.
-        compiled: compile backbone and heads.
+        compiled: compile backbone and heads; arguments of torch.compile.
 
     Returns:
         The setup.

@@ -24,6 +24,10 @@ from speed_parts import Setup, build_setup, par_case, step_case
 
 CROPS, CLASSES, BATCHES, PROCESSES = (160, 224, 320, 448), (21, 81), (1, 2, 4), (1, 2)
 ARCHS, GPU_BATCHES, GPU_CROP = ("b0", "b1", "b2"), (4, 8, 16), 512
+GPU_MODES = ("float32", "tf32", "bfloat16", "bfloat16 compiled", "bfloat16 CUDA graphs")
+_COMPILED: dict[str, Any] = {
+    "bfloat16 compiled": True, "bfloat16 CUDA graphs": dict(mode="reduce-overhead"),
+}  # fmt: skip
 RECIPE_SIZE = ("b1", 4)  # of VOC, both processes together
 # 20,000 iterations of the VOC recipe by phase.
 RECIPE = dict(cls=2000, pseudo=4000, propagated=14000)
@@ -141,7 +145,7 @@ def measure_throughput(
         instead where the memory does not suffice.
     """
     on_gpu = options.device.startswith("cuda")
-    modes = ("float32", "tf32", "bfloat16", "bfloat16 compiled") if on_gpu else (options.dtype,)
+    modes = GPU_MODES if on_gpu else (options.dtype,)
     crop, batches = (GPU_CROP, GPU_BATCHES) if on_gpu else (options.crop, (options.batch,))
     kinds = [(arch, batch) for arch in (ARCHS if on_gpu else (None,)) for batch in batches]
     kinds.sort(key=lambda kind: kind != RECIPE_SIZE)
@@ -170,7 +174,7 @@ def _throughput(options: BenchmarkOptions, row: dict[str, Any]) -> dict[str, Any
     try:
         setup = build_setup(
             options.config, row["crop"], row["batch"], options.device, dtype, row["arch"],
-            compiled=mode.endswith("compiled"),
+            compiled=_COMPILED.get(mode, False),
         )  # fmt: skip
         return _phases_and_shares(setup)
     except torch.OutOfMemoryError:
