@@ -81,17 +81,14 @@ def test_a_gpu_is_measured_in_every_size_and_precision(monkeypatch):
     monkeypatch.setattr(speed_scaling, "_phases_and_shares", phases)
     rows = measure_throughput(BenchmarkOptions(device="cuda"))["rows"]
     assert len(rows) == 3 * 3 * 5 and rows[0]["crop"] == 512
-    modes = ["float32", "tf32", "bfloat16", "bfloat16 compiled", "bfloat16 CUDA graphs"]
-    assert [row["mode"] for row in rows[:5]] == modes
-    assert [(row["arch"], row["batch"]) for row in rows[::5]][:3] == [
-        ("b1", 4),
-        ("b0", 4),
-        ("b0", 8),
-    ]
+    sizes = [(row["arch"], row["batch"], row["mode"]) for row in rows]
+    assert sizes[:3] == [("b1", 4, "float32"), ("b1", 4, "tf32"), ("b1", 4, "bfloat16")]
+    assert {mode for _, _, mode in sizes[3:11]} == {"bfloat16"} and len(set(sizes)) == 45
+    assert sizes[11:13] == [("b1", 4, "bfloat16 compiled"), ("b1", 4, "bfloat16 CUDA graphs")]
     assert seen[:4] == [False, True, False, False]
     assert torch.backends.cuda.matmul.allow_tf32 == before
-    assert built[2][0][4] == torch.bfloat16 and built[3][1] == dict(compiled=True)
-    assert built[4][1] == dict(compiled=dict(mode="reduce-overhead"))
+    assert built[2][0][4] == torch.bfloat16 and built[11][1] == dict(compiled=True)
+    assert built[12][1] == dict(compiled=dict(mode="reduce-overhead"))
 
 
 def test_measuring_stops_between_rows(monkeypatch):
