@@ -3,6 +3,7 @@ import os
 import pytest
 import torch
 from torch import nn
+from toy_afa import make_afa, make_inputs, make_samples
 
 from gpu_checks import CHECKS, NOT_ON_CPU, Figure, run_check
 from no_waits import no_waits
@@ -76,7 +77,7 @@ class _Waiting(nn.Module):
     [
         ("read", "reads a value of the GPU"),
         ("select", "reads a value of the GPU"),
-        ("copy", r"copy from cpu to cuda:0 of \(2,\)"),
+        ("copy", r"copy from cpu to meta of \(2,\)"),
     ],
 )
 def test_what_waits_is_found(how, said):
@@ -86,3 +87,15 @@ def test_what_waits_is_found(how, said):
     no_waits(_Waiting(None), batch, None, "cpu")
     with pytest.raises(AssertionError, match=said):
         no_waits(_Waiting(how), batch, None, "cpu")
+
+
+def test_without_the_count_of_labels_a_step_has_to_ask():
+    def batch(device):
+        samples = make_samples([[1, 0, 1], [0, 1, 0]], num_labels=count)
+        return make_inputs().to(device), [sample.to(device) for sample in samples]
+
+    count = 2
+    no_waits(make_afa().train(), batch, "pseudo", "cpu")
+    count = None
+    with pytest.raises(AssertionError, match="reads a value of the GPU"):
+        no_waits(make_afa().train(), batch, "pseudo", "cpu")

@@ -103,6 +103,7 @@ def multi_scale_cams(
     scales: Sequence[float] = (1.0, 0.5, 1.5),
     mirror: str = "max",
     subtract_min: bool = True,
+    mirror_scales: Sequence[float] | None = None,
 ) -> Tensor:
     """Compute the CAMs of the present classes over scales and mirror images.
 
@@ -113,13 +114,15 @@ def multi_scale_cams(
 
     Args:
         class_maps: gives raw class maps (2B, K, h, w) for images (2B, 3, H', W') and their scale;
-            the second half of the batch holds the mirror images of the first.
+            the second half of the batch holds the mirror images of the first. At scales without
+            mirror image (B, K, h, w) for (B, 3, H', W').
         images: (B, 3, H, W) network inputs.
         class_idx: (B, M) as :func:`present_classes` gives it.
         scales: factors of the input size.
         mirror: ``'max'`` (AFA), or ``'sum'`` of both after ReLU, which AffinityNet's program
             takes before the resize; its scaled images have rounded sides, AFA's are cut down.
         subtract_min: as in :func:`normalize_cams`.
+        mirror_scales: scales at which mirror images are used; None for all.
 
     Returns:
         (B, M, H, W) float32 in [0, 1).
@@ -135,6 +138,10 @@ def multi_scale_cams(
     size, rounding = images.shape[2:], round if mirror == "sum" else math.floor
     for scale in scales:
         scaled = resize_images(images, scale, rounding)
+        if mirror_scales is not None and scale not in mirror_scales:
+            plain = pack_present(class_maps(scaled, scale).float(), class_idx)
+            total += resize_maps(plain, size).relu_()
+            continue
         raw, mirrored = class_maps(torch.cat([scaled, scaled.flip(3)]), scale).float().chunk(2)
         plain, back = pack_present(raw, class_idx), pack_present(mirrored.flip(3), class_idx)
         if mirror == "max":

@@ -168,31 +168,32 @@ class AFA(WSSSSegmentor):
         def encode(images: Tensor, scale: float) -> Tensor:
             nonlocal walk
             if not with_walk or scale != cfg.propagation_scale:
-                if feat is None or scale != 1.0:
-                    return self.cls_head.class_maps(self.backbone(images, drop_path=False)[-1])
-                mirrored = self.backbone(images.chunk(2)[1], drop_path=False)[-1]
-                return self.cls_head.class_maps(torch.cat([feat, mirrored]))
-            feats, attn = self._encode_pair(images, ask)
+                known = [] if feat is None or scale != 1.0 else [feat]
+                rest = images[len(inputs) * len(known) :]
+                made = [self.backbone(rest, drop_path=False)[-1]] if len(rest) else []
+                return self.cls_head.class_maps(torch.cat([*known, *made]))
+            feats, attn = self._encode(images, ask, len(inputs))
             grid = (feats.shape[2], feats.shape[3])
             walk = RandomWalk(self.affinity(attn), grid, cfg.radius, cfg.power, cfg.num_steps)
             return self.cls_head.class_maps(feats)
 
-        cams = multi_scale_cams(encode, inputs, class_idx, cfg.cam_scales)
+        cams = multi_scale_cams(
+            encode, inputs, class_idx, cfg.cam_scales, mirror_scales=cfg.mirror_scales
+        )
         if with_walk and walk is None:  # no class at all, or a scale of its own
-            images = resize_images(inputs, cfg.propagation_scale)
-            encode(torch.cat([images, images.flip(3)]), cfg.propagation_scale)
+            encode(resize_images(inputs, cfg.propagation_scale), cfg.propagation_scale)
         return cams, walk
 
-    def _encode_pair(self, images: Tensor, ask: dict[str, bool]) -> tuple[Tensor, Attention]:
-        """Stage 4 of images (2B, 3, H, W), and the attention of the first half of them."""
+    def _encode(self, images: Tensor, ask: dict[str, bool], num: int) -> tuple[Tensor, Attention]:
+        """Stage 4 of images, and the attention of the first ``num``; the rest are mirror images."""
         if "with_qk" in ask:
             feats, (q, k) = self.backbone(images, drop_path=False, **ask)
-            half = len(images) // 2
-            return feats[-1], (q[:half], k[:half])
+            return feats[-1], (q[:num], k[:num])
         # Logits are large: the mirror images, whose nobody needs, run apart.
-        plain, mirrored = images.chunk(2)
-        feats, attn = self.backbone(plain, drop_path=False, **ask)
-        return torch.cat([feats[-1], self.backbone(mirrored, drop_path=False)[-1]]), attn
+        feats, attn = self.backbone(images[:num], drop_path=False, **ask)
+        if len(images) == num:
+            return feats[-1], attn
+        return torch.cat([feats[-1], self.backbone(images[num:], drop_path=False)[-1]]), attn
 
     @property
     def has_walk(self) -> bool:

@@ -15,7 +15,9 @@ class AFATrainCfg:
     """How labels are made while training.
 
     Args:
-        cam_scales: factors of the crop at which CAMs are computed, each with its mirror image.
+        cam_scales: factors of the crop at which CAMs are computed.
+        mirror_scales: those of them at which the mirror image is used too; None for all, as
+            published. ``(1.0,)`` saves a third of a step with labels (docs/benchmarks/shapes.md).
         bkg_thr_high: background score above which only sure foreground remains (beta_h).
         bkg_thr_low: background score below which only sure background remains (beta_l). Both 0 for
             sets where every pixel has a class: no pixel becomes background, none is undecided.
@@ -31,6 +33,7 @@ class AFATrainCfg:
     """
 
     cam_scales: Sequence[float] = (1.0, 0.5, 1.5)
+    mirror_scales: Sequence[float] | None = None
     bkg_thr_high: float = 0.55
     bkg_thr_low: float = 0.35
     refine_scale: float = 0.5
@@ -44,6 +47,11 @@ class AFATrainCfg:
     def __post_init__(self) -> None:
         if not self.cam_scales or min(self.cam_scales) <= 0:
             raise ValueError(f"train_cfg.cam_scales must be factors above 0, got {self.cam_scales}")
+        if unknown := set(self.mirror_scales or ()) - set(self.cam_scales):
+            raise ValueError(
+                f"train_cfg.mirror_scales must be of cam_scales {tuple(self.cam_scales)}, got "
+                f"{sorted(unknown)}"
+            )
         check_share("train_cfg.bkg_thr_high", self.bkg_thr_high)
         check_share("train_cfg.bkg_thr_low", self.bkg_thr_low)
         if self.bkg_thr_low > self.bkg_thr_high:

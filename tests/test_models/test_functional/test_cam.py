@@ -106,6 +106,31 @@ def test_multi_scale_cams_is_the_formula():
     assert cams.min() >= 0 and cams.max() < 1
 
 
+def test_mirror_images_at_some_scales_only():
+    weight, seen = torch.randn(5, 3, 3, 3), []
+
+    def class_maps(images, scale):
+        seen.append((scale, len(images)))
+        return F.conv2d(images, weight, stride=2, padding=1)
+
+    images, labels = torch.randn(2, 3, 8, 12), torch.tensor([[0, 1, 0, 0, 1], [1, 0, 1, 0, 0]])
+    idx, scales = present_classes(labels), (1.0, 0.5, 1.5)
+    made = multi_scale_cams(class_maps, images, idx, scales, mirror_scales=(1.0,))
+    assert seen == [(1.0, 4), (0.5, 2), (1.5, 2)]
+    # Where the network gives the mirror image the mirrored maps, nothing is lost without it.
+    weight = weight[..., 1:2]  # a column: the same from both sides
+    even = torch.cat([images, images.flip(3)], dim=3)  # images that are their own mirror images
+
+    def column(images, scale):
+        return F.conv2d(images, weight, padding=(1, 0))
+
+    whole = multi_scale_cams(column, even, idx, scales)
+    torch.testing.assert_close(
+        multi_scale_cams(column, even, idx, scales, mirror_scales=()), whole, rtol=1e-4, atol=1e-5
+    )
+    assert made.shape == (2, 2, 8, 12) and (made > 0).any()
+
+
 def test_the_order_in_the_cam_by_hand():
     """Two tokens become four pixels; what is behind the resize cannot be undone by it."""
     maps = torch.tensor([[[[4.0, -4.0]]], [[[-8.0, 0.0]]]])  # image; mirror image, as it comes

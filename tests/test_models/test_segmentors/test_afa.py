@@ -154,6 +154,21 @@ def test_without_drop_path_the_pass_with_gradient_serves_the_cams_too(monkeypatc
         assert torch.allclose(value, losses[1][name], rtol=1e-4, atol=1e-6), name
 
 
+@pytest.mark.parametrize(
+    ("scales", "with_gradient", "without"), [((1.0,), 8, 10), ((), 6, 8), ((0.5, 1.5), 10, 12)]
+)
+def test_mirror_images_at_some_scales_only(monkeypatch, scales, with_gradient, without):
+    model = make_afa(train_cfg__mirror_scales=scales).train()
+    model.set_phase("propagated")
+    forward = _count(monkeypatch, model.backbone, "forward")
+    for rate, number in ((0.0, with_gradient), (0.1, without)):
+        monkeypatch.setattr(model.backbone, "drop_path_rate", rate)
+        forward.reset_mock()
+        losses = model.loss(make_inputs(), make_samples(LABELS))
+        assert sum(len(call.args[0]) for call in forward.call_args_list) == number
+        assert all(torch.isfinite(loss) for loss in losses.values())
+
+
 # ---- values -------------------------------------------------------------------------------------
 
 

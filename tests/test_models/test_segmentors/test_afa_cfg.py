@@ -28,7 +28,7 @@ def test_values_are_taken_and_stay():
     [
         ("bkg_thr_hihg", r"did you mean 'bkg_thr_high'\?"),
         ("raduis", r"did you mean 'radius'\?"),
-        ("xyzzy", "known are cam_scales, bkg_thr_high, bkg_thr_low"),
+        ("xyzzy", "known are cam_scales, mirror_scales, bkg_thr_high"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest(key, hint):
@@ -41,6 +41,7 @@ def test_an_unknown_key_is_named_with_the_nearest(key, hint):
     [
         (dict(cam_scales=()), r"cam_scales must be factors above 0, got \(\)"),
         (dict(cam_scales=(1.0, 0.0)), r"got \(1\.0, 0\.0\)"),
+        (dict(mirror_scales=(1.0, 2.0)), r"be of cam_scales \(1\.0, 0\.5, 1\.5\), got \[2\.0\]"),
         (dict(bkg_thr_high=1.2), "train_cfg.bkg_thr_high must be between 0 and 1, got 1.2"),
         (dict(bkg_thr_low=-0.1), "train_cfg.bkg_thr_low must be between 0 and 1, got -0.1"),
         (
