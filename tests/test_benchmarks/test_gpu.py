@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import gpu
+import gpu_checks
 
 
 @pytest.fixture
@@ -37,7 +38,9 @@ def call(repo, tmp_path, monkeypatch):
 
     def run(parts, *more):
         monkeypatch.setattr(gpu, "PARTS", parts)
-        monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path / "out"), *more])
+        monkeypatch.setattr(
+            sys, "argv", ["gpu.py", "--out", str(tmp_path / "out"), "--device", "cpu", *more]
+        )
         with pytest.raises(SystemExit) as stop:
             gpu.main()
         return stop.value.code, (tmp_path / "out/gpu.md").read_text()
@@ -72,7 +75,7 @@ def test_checks_go_on_after_a_process_that_died(tmp_path, monkeypatch):
     calls = []
 
     def fake(command, seconds, log):
-        left = [str(word) for word in command[command.index("--work-dir") + 2 :]]
+        left = [str(word) for word in command[command.index("--checks") + 1 :]]
         calls.append(left)
         row = dict(name=left[0], what="", outcome="passed", said="", figures=[], seconds=1.0)
         with (tmp_path / "checks/results.jsonl").open("a") as file:
@@ -86,6 +89,25 @@ def test_checks_go_on_after_a_process_that_died(tmp_path, monkeypatch):
     assert calls == [["a", "b", "c"], ["c"]] and found["status"] == 1 and not found["not_run"]
     outcomes = {row["name"]: (row["outcome"], row["said"]) for row in found["results"]}
     assert outcomes["b"] == ("failed", "its process ended (-11)") and outcomes["c"][0] == "passed"
+
+
+def test_single_checks_have_lines_of_their_own(tmp_path, monkeypatch):
+    argv = ["gpu.py", "--device", "cpu", "--out", str(tmp_path), "--checks", "second_gpu"]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as stop:
+        gpu.main()
+    assert stop.value.code == 0
+    assert '"outcome": "not here"' in (tmp_path / "results.jsonl").read_text()
+
+
+def test_wrong_checks_and_a_missing_gpu_are_told(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="no check 'pars': choose from par, losses"):
+        gpu_checks.run_checks(["pars"], "cpu", tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path / "out")])
+    with pytest.raises(ValueError, match="--device cuda needs a GPU.*--device cpu --tiny"):
+        gpu.main()
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_command_is_killed_with_its_children(tmp_path):
@@ -128,9 +150,7 @@ def test_rehearsal_of_the_whole_script(repo, tmp_path, voc_photos):
     found = json.loads((tmp_path / "out/gpu.json").read_text())
     assert list(found["seconds"]) == ["checks", "speed", "throughput", "photos"]
     assert [row["outcome"] for row in found["checks"]["results"]] == ["passed", "passed"]
-    assert set(found["speed"]["parts"]) == {
-        f"{part}{dtype}" for part in ("par", "cams", "step") for dtype in ("", "/bfloat16")
-    }
+    assert set(found["speed"]["parts"]) == {"par", "cams", "step", "par/bfloat16"}
     assert "throughput" in found["throughput"]["parts"]
     assert {"seg/mIoU", "cam/mIoU", "cls/mAP"} <= set(found["photos"]["figures"])
     page = (tmp_path / "out/gpu.md").read_text()

@@ -53,7 +53,7 @@ def _map_options(**changes):
 
 def test_constants_of_the_crf_are_those_of_affinitynet_but_for_what_is_given():
     published = dict(
-        num_iters=10, pos_xy_std=3, pos_weight=3, bi_xy_std=80, bi_rgb_std=13, bi_weight=10
+        num_iters=10, pos_xy_std=3, pos_weight=3, bi_xy_std=80, bi_rgb_std=13, bi_weight=10, scale=1
     )
     assert asdict(CRFSettings.AFFINITY_NET) == published
     assert _map_options().crf_constants is None

@@ -23,6 +23,7 @@ TOOLS = {
     "benchmarks/ablation.py": ["--modules-only"],
     "benchmarks/benchmark.py": ["--parts", "throughput"],
     "analysis_tools/check_reference.py": ["--encoder"],
+    "benchmarks/gpu.py": ["--tiny", "--checks"],
     "benchmarks/kill_and_resume.py": ["--kills"],
     "benchmarks/propagation.py": ["checkpoint"],
     "benchmarks/random_walk_cost.py": ["--grid H W"],

@@ -1,6 +1,6 @@
 """All that matters about a GPU, in one run of limited time: `gpu.py [--out DIR] [--seconds 480]`.
 
-In order of worth: what must hold (gpu_checks.py), the parts of a step beside the way they are
+In order of worth: what must hold (`gpu_checks.py`), the parts of a step beside the way they are
 usually computed, images per second by size and precision, and AFA on photos from start to end. Each
 is a process of its own; what has been found is written as it comes, to `gpu.json` and `gpu.md`.
 """
@@ -51,6 +51,9 @@ def parse_args() -> argparse.Namespace:
         "--weights", metavar="FILE",
         help="ImageNet weights of EfficientNet-lite0 (default: the package that the config names)",
     )  # fmt: skip
+    parser.add_argument(
+        "--checks", nargs="*", metavar="NAME", help="run these checks, or all, and nothing else"
+    )
     return parser.parse_args()
 
 
@@ -104,14 +107,13 @@ def run_command(command: Sequence[str | Path], seconds: float, log: Path) -> int
 
 def run_checks(args: argparse.Namespace, out: Path, seconds: float) -> dict[str, Any]:
     """Run every check; a process that dies is followed by another with those that are left."""
-    names = ["par", "waits"] if args.tiny else _check_names()
+    names = ["par", "precision"] if args.tiny else _check_names()
     results, clock = out / "checks" / "results.jsonl", Clock(seconds)
     results.parent.mkdir(parents=True, exist_ok=True)
     results.unlink(missing_ok=True)
-    tool = ["tools/benchmarks/gpu_checks.py", "--device", args.device]
+    tool = ["tools/benchmarks/gpu.py", "--device", args.device, "--out", results.parent]
     while (left := names[len(_lines(results)) :]) and clock.left > 5:
-        more = ["--work-dir", results.parent, *left]
-        status = run_command([*tool, *more], clock.left, out / "checks.log")
+        status = run_command([*tool, "--checks", *left], clock.left, out / "checks.log")
         begun = len(_lines(results))
         if begun < len(names):
             said = "the time ran out" if status is None else f"its process ended ({status})"
@@ -135,9 +137,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def run_speed(args: argparse.Namespace, out: Path, seconds: float) -> dict[str, Any]:
     """The parts beside the way they are usually computed, in float32 and bfloat16."""
-    parts = ["--parts", "par", "cams", "step", "--dtype"]
-    types = ("float32", "bfloat16")
-    statuses = [_benchmark(args, out, [*parts, dtype], seconds / 2) for dtype in types]
+    names = ["par", "cams", "step"]
+    parts = dict(float32=names, bfloat16=names[:1] if args.tiny else names)
+    statuses = [
+        _benchmark(args, out, ["--dtype", dtype, "--parts", *some], seconds / 2)
+        for dtype, some in parts.items()
+    ]
     return dict(_table(out), status=next((one for one in statuses if one != 0), 0))
 
 
@@ -261,9 +266,25 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def _need_gpu(device: str) -> None:
+    """Refuse to begin without a GPU, unless it is a rehearsal."""
+    import torch
+
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ValueError(
+            f"--device {device} needs a GPU and torch's CUDA build, and none is there: "
+            "--device cpu --tiny rehearses."
+        )
+
+
 def main() -> None:
     """Run part after part while there is time; the exit status is 1 if anything failed."""
     args = parse_args()
+    _need_gpu(args.device)
+    if args.checks is not None:
+        import gpu_checks
+
+        sys.exit(int(not gpu_checks.run_checks(args.checks, args.device, Path(args.out))))
     clock = Clock(args.seconds)
     out = Path(args.out).resolve()
     out.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,16 @@
 """What must hold on a GPU, check by check: values against the CPU's, waits, repeatability.
 
-`gpu_checks.py [NAME ...] --device cuda --work-dir DIR` runs checks and writes a line of JSON for
-each; gpu.py calls it, and the tests run every check with `cpu` in the place of the GPU.
+`gpu.py` runs them, `gpu.py --checks NAME ...` some of them, and the tests every one with `cpu` in
+the place of the GPU.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,6 @@ from afa.files.crf import CRFSettings, check_crf, dense_crf
 from afa.models.refiners import PAR
 from afa.models.segmentors import MultiScaleTTA
 from afa.utils.checkpoint import load_state
-from afa.utils.cli import main_guard
 from no_waits import no_waits
 from plain_par import plain_par
 
@@ -185,29 +182,34 @@ def wait_check(device: str, _: Path) -> list[Figure]:
 
 def resume_check(device: str, work: Path) -> list[Figure]:
     """A training in one piece, and one that goes on from its middle: no weight differs."""
-    write_shapes(work / "shapes", 16, 4)
+    write_shapes(work / "shapes", 8, 2)
     states = []
-    for number, resume in enumerate((None, work / "run_0" / "iter_3.pth")):
+    for number, resume in enumerate((None, work / "run_0" / "iter_2.pth")):
         cfg = load_config(
             str(ROOT / AFA_CONFIG),
             options={
                 "data_root": str(work / "shapes"),
                 "work_dir": str(work / f"run_{number}"),
-                "train_cfg.max_iters": 6,
-                "train_cfg.val_interval": 6,
-                "param_scheduler.1.end": 7,
+                "train_cfg.max_iters": 4,
+                "train_cfg.val_interval": 4,
+                "train_dataloader.batch_size": 2,
+                "param_scheduler.1.end": 5,
                 "param_scheduler.0.end": 1,
                 "param_scheduler.1.begin": 1,
-                "custom_hooks.0.phases": dict(cls=0, pseudo=2, propagated=4),
-                "default_hooks.checkpoint.interval": 3,
+                "custom_hooks.0.phases": dict(cls=0, pseudo=1, propagated=3),
+                "default_hooks.checkpoint.interval": 2,
                 "default_hooks.checkpoint.max_keep_ckpts": 2,
+                "train_dataloader.num_workers": 0,
+                "train_dataloader.persistent_workers": False,
+                "val_dataloader.num_workers": 0,
+                "val_dataloader.persistent_workers": False,
                 "randomness": dict(seed=0, deterministic=True),
             },
         )
         shutil.rmtree(cfg.work_dir, ignore_errors=True)
         runner = build_runner(cfg, resume=None if resume is None else str(resume))
         runner.train()
-        states.append(load_state(str(work / f"run_{number}" / "iter_6.pth"))["state_dict"])
+        states.append(load_state(str(work / f"run_{number}" / "iter_4.pth"))["state_dict"])
         if device != "cpu" and next(runner.model.parameters()).device.type != "cuda":
             raise AssertionError("the training ran on the CPU")
     differ = sum(not torch.equal(states[0][key], states[1][key]) for key in states[0])
@@ -365,35 +367,30 @@ def _loss(
     return float(loss.detach()), float(norm), gradients
 
 
-def parse_args() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Check on a GPU what cannot be checked without.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CHECKS)} (all)")
-    parser.add_argument("--device", default="cuda", help="cuda (default), or cpu to rehearse")
-    parser.add_argument("--work-dir", default="work_dirs/gpu/checks", help="for what they write")
-    return parser.parse_args()
+def run_checks(names: Sequence[str], device: str, work_dir: Path) -> bool:
+    """Run checks; a line of JSON for each is added to ``results.jsonl`` in the work dir.
 
+    Args:
+        names: of :data:`CHECKS`; none for all.
+        device: ``'cuda'``; ``'cpu'`` to rehearse.
+        work_dir: folder for what they write.
 
-def main() -> None:
-    """Run the checks; a line of JSON each goes to results.jsonl in the work dir."""
-    args = parse_args()
-    work = Path(args.work_dir)
-    work.mkdir(parents=True, exist_ok=True)
-    unknown = [name for name in args.names if name not in CHECKS]
+    Returns:
+        Whether none failed.
+
+    Raises:
+        ValueError: if there is no such check.
+    """
+    unknown = [name for name in names if name not in CHECKS]
     if unknown:
         raise ValueError(f"There is no check '{unknown[0]}': choose from {', '.join(CHECKS)}.")
-    if args.device != "cpu" and not torch.cuda.is_available():
-        raise ValueError(f"--device {args.device} needs a GPU: none is there; cpu rehearses.")
-    failed = False
-    for name in args.names or CHECKS:
+    work_dir.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for name in names or CHECKS:
         print(f"{name}: begins", flush=True)
-        found = run_check(name, args.device, work)
-        failed |= found["outcome"] == "failed"
-        with (work / "results.jsonl").open("a") as out:
+        found = run_check(name, device, work_dir)
+        outcomes.append(found["outcome"])
+        with (work_dir / "results.jsonl").open("a") as out:
             out.write(json.dumps(found) + "\n")
         print(f"{name}: {found['outcome']}, {found['seconds']:.1f} s. {found['said']}", flush=True)
-    sys.exit(int(failed))
-
-
-if __name__ == "__main__":
-    main_guard(main)
+    return "failed" not in outcomes
