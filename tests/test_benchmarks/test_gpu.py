@@ -105,7 +105,7 @@ def test_wrong_checks_and_a_missing_gpu_are_told(tmp_path, monkeypatch):
         gpu_checks.run_checks(["pars"], "cpu", tmp_path)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path / "out")])
-    with pytest.raises(ValueError, match="--device cuda needs a GPU.*--device cpu --tiny"):
+    with pytest.raises(ValueError, match=r"--device cuda needs a GPU.*--device cpu --tiny"):
         gpu.main()
     assert not (tmp_path / "out").exists()
 
