@@ -122,7 +122,7 @@ def multi_scale_cams(
         mirror: ``'max'`` (AFA), or ``'sum'`` of both after ReLU, which AffinityNet's program
             takes before the resize; its scaled images have rounded sides, AFA's are cut down.
         subtract_min: as in :func:`normalize_cams`.
-        mirror_scales: scales at which mirror images are used; None for all.
+        mirror_scales: scales at which mirror images are used (with ``'max'``); None for all.
 
     Returns:
         (B, M, H, W) float32 in [0, 1).
