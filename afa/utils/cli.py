@@ -138,6 +138,13 @@ def _is_input_error(error: BaseException) -> bool:
     return isinstance(error, (ValueError, OSError)) or unregistered or hasattr(error, "exit_status")
 
 
+def _leave_processes() -> None:
+    """End the talk with other processes: threads of gloo that still listen may abort the exit."""
+    torch_dist = sys.modules.get("torch.distributed")  # nobody else has begun it
+    if torch_dist is not None and torch_dist.is_available() and torch_dist.is_initialized():
+        torch_dist.destroy_process_group()
+
+
 def main_guard(main: Callable[[], Any]) -> None:
     """Run a tool; end with a sentence and no traceback when the input is wrong.
 
@@ -147,6 +154,7 @@ def main_guard(main: Callable[[], Any]) -> None:
     """
     try:
         main()
+        _leave_processes()
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         sys.exit(130)

@@ -180,3 +180,12 @@ def test_the_error_of_a_data_worker_is_told_as_it_was_raised():
         next(iter(DataLoader(_Broken(), num_workers=1)))
     assert own_text(error.value) == "The photo 'a.jpg'\nis broken: replace it."
     assert own_text(ValueError("Caught a cold")) == "Caught a cold"
+
+
+def test_a_tool_that_has_ended_leaves_the_other_processes(tmp_path):
+    def main():
+        meeting = f"file://{tmp_path / 'meeting'}"
+        torch.distributed.init_process_group("gloo", meeting, rank=0, world_size=1)
+
+    main_guard(main)
+    assert not torch.distributed.is_initialized()
