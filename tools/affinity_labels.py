@@ -1,10 +1,14 @@
 """Write the labels that AffinityNet learns from: `affinity_labels.py CONFIG MAPS --split train`."""
 
 import argparse
-import shlex
-import sys
 
-from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_local_rank
+from afa.utils.cli import (
+    add_run_arguments,
+    main_guard,
+    own_command_line,
+    parse_options,
+    set_local_rank,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +62,7 @@ def main() -> None:
         kind=AFFINITY_LABELS,
         crf=not args.no_crf,
         crf_settings=parse_options(args.crf_settings, "--crf-settings"),
-        command=shlex.join(["python", *sys.argv]),
+        command=own_command_line(),
         **{name: getattr(args, name) for name in same},
     )
     cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))

@@ -1,10 +1,8 @@
 """Train and test AFA on the built-in data set Shapes: `make demo`."""
 
 import argparse
-import shlex
-import sys
 
-from afa.utils.cli import main_guard, parse_options
+from afa.utils.cli import main_guard, own_command_line, parse_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,9 +38,7 @@ def main() -> None:
 
     from afa.apis.demo import run_demo
 
-    run_demo(
-        args.work_dir, args.data_root, args.seed, options, command=shlex.join(["python", *sys.argv])
-    )
+    run_demo(args.work_dir, args.data_root, args.seed, options, command=own_command_line())
 
 
 if __name__ == "__main__":

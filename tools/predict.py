@@ -49,9 +49,10 @@ def main() -> None:
     args = parse_args()
     from afa.files.photo_search import find_photos, unread_photos
     from afa.utils.environment import check_environment
+    from afa.utils.home import is_config
 
     check_environment()
-    named = args.inputs[0].endswith(".py")
+    named = is_config(args.inputs[0])
     checkpoint, *patterns = args.inputs[named:] or [""]
     if not patterns:
         raise ValueError(

@@ -1,10 +1,14 @@
 """Write pseudo labels: `pseudo_labels.py CONFIG CHECKPOINT --split train --kind par`."""
 
 import argparse
-import shlex
-import sys
 
-from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_local_rank
+from afa.utils.cli import (
+    add_run_arguments,
+    main_guard,
+    own_command_line,
+    parse_options,
+    set_local_rank,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,7 +73,7 @@ def main() -> None:
     from afa.labels.stages import make_pseudo_labels
 
     names = [name for name in PseudoLabelOptions.__dataclass_fields__ if hasattr(args, name)]
-    command = shlex.join(["python", *sys.argv])
+    command = own_command_line()
     options = PseudoLabelOptions(**{name: getattr(args, name) for name in names}, command=command)
     cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))
     make_pseudo_labels(cfg, args.checkpoint, options)

@@ -1,10 +1,14 @@
 """Write pseudo labels by AffinityNet: `random_walk.py CONFIG CHECKPOINT MAPS --split train`."""
 
 import argparse
-import shlex
-import sys
 
-from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_local_rank
+from afa.utils.cli import (
+    add_run_arguments,
+    main_guard,
+    own_command_line,
+    parse_options,
+    set_local_rank,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -68,7 +72,7 @@ def main() -> None:
         crf_settings=parse_options(args.crf_settings, "--crf-settings"),
         launcher=args.launcher,
         device=args.device,
-        command=shlex.join(["python", *sys.argv]),
+        command=own_command_line(),
         **{name: getattr(args, name) for name in same},
     )
     cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))

@@ -1,10 +1,14 @@
 """Find sub-categories of classes: `sub_categories.py CONFIG CHECKPOINT --split train`."""
 
 import argparse
-import shlex
-import sys
 
-from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_local_rank
+from afa.utils.cli import (
+    add_run_arguments,
+    main_guard,
+    own_command_line,
+    parse_options,
+    set_local_rank,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,7 +43,7 @@ def main() -> None:
     from afa.labels.sub_categories import make_sub_categories
 
     names = [name for name in SubCategoryOptions.__dataclass_fields__ if hasattr(args, name)]
-    command = shlex.join(["python", *sys.argv])
+    command = own_command_line()
     options = SubCategoryOptions(**{name: getattr(args, name) for name in names}, command=command)
     cfg = load_config(args.config, work_dir=args.work_dir, options=parse_options(args.cfg_options))
     make_sub_categories(cfg, args.checkpoint, options)

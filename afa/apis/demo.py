@@ -19,7 +19,6 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner, find_latest_checkpoint
 
-import afa
 from afa.datasets.shapes import write_shapes
 from afa.engine.config import load_config
 from afa.engine.hooks.console_progress_hook import FIGURES, ConsoleProgressHook
@@ -27,11 +26,11 @@ from afa.engine.runner import build_runner
 from afa.files.photo import write_picture
 from afa.files.whole_file import write_json
 from afa.utils.environment import collect_versions, device_name
+from afa.utils.home import ROOT, python_text, run_text
 from afa.utils.progress import time_text
 from afa.visualization import grid, legend_entries, overlay_label
 
-ROOT = Path(afa.__file__).resolve().parent.parent
-CONFIG_PATTERN = "configs/afa/afa_mit-b0_1xb*_shapes-*.py"
+CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
 MARKER = ".afa_demo"  # tells a folder of the demo, whose files may be replaced, from any other
 SUMMARY, SHEET = "summary.json", "summary.png"
 # Title of a column -> field of the data sample and prefix of its figures.
@@ -46,21 +45,6 @@ _COLUMNS = {
 _PLAIN = (type(None), str, int, float, list, tuple, dict)  # what JSON has
 _RUN_FOLDER = re.compile(r"\d{8}_\d{6}")
 _RUN_FILE = re.compile(r"((best_.+|iter_\d+)\.pth|last_checkpoint|.+_shapes-.+\.py|summary\..+)")
-
-
-def find_config() -> Path:
-    """Find the config of the demo.
-
-    Raises:
-        FileNotFoundError: if there is not exactly one.
-    """
-    found = sorted(ROOT.glob(CONFIG_PATTERN))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise FileNotFoundError(
-            f"The demo needs exactly one {CONFIG_PATTERN} in {ROOT}, found {names}."
-        )
-    return found[0]
 
 
 def prepare_work_dir(work_dir: str | Path) -> bool:
@@ -176,9 +160,8 @@ def run_demo(
         ValueError: if a folder holds something else, or the config cannot run.
     """
     begin = time.perf_counter()
-    config = find_config()
     overrides = {"data_root": str(data_root), "randomness.seed": seed, **(options or {})}
-    cfg = load_config(str(config), work_dir=str(work_dir), options=overrides)
+    cfg = load_config(str(ROOT / CONFIG), work_dir=str(work_dir), options=overrides)
     if (Path(work_dir) / MARKER).is_file() and (Path(work_dir) / SUMMARY).is_file():
         print(f"{work_dir} holds a finished demo: its files are replaced by the new run's.")
     prepare_work_dir(work_dir)
@@ -203,7 +186,7 @@ def run_demo(
         peak_memory_mib=progress.peak_memory_mib,
         device=device_name(),
         checkpoint=Path(checkpoint).name,
-        config=str(config.relative_to(ROOT)),
+        config=CONFIG,
         options={k: v if isinstance(v, _PLAIN) else str(v) for k, v in overrides.items()},
         command=command,
         git=versions.pop("git", None),
@@ -254,15 +237,9 @@ def _title(title: str, metrics: Mapping[str, float]) -> str:
     return f"{title}\n" if value is None else f"{title}\nmIoU {value:.1f}"
 
 
-def _python() -> str:
-    """Return this Python as one types it here; `make demo` uses one that is not on the PATH."""
-    relative = os.path.relpath(sys.executable)
-    return sys.executable if relative.startswith(os.pardir) else relative
-
-
 def _say_end(summary: Mapping[str, Any], work_dir: str) -> None:
     """Print figures, places and what to try next."""
-    figures = summary["figures"]
+    figures, checkpoint = summary["figures"], summary["checkpoint"]
     spent = time_text(summary["seconds"]["total"])
     lines = [f"\nDone in {spent}. In percent, on the validation images:"]
     for key, text in FIGURES.items():
@@ -275,12 +252,12 @@ def _say_end(summary: Mapping[str, Any], work_dir: str) -> None:
         f"\nEverything is in {work_dir}:",
         f"  {SHEET:<28}photo, CAM, PAR, propagated label, prediction, truth",
         f"  {SUMMARY:<28}all figures, seconds, peak memory, versions",
-        f"  {summary['checkpoint']:<28}the weights that were tested",
+        f"  {checkpoint:<28}the weights that were tested",
         f"  {'<date>_<time>/':<28}logs, and pictures made during training (vis_data/vis_image)",
         "\nWhat to try next:",
-        f"  {_python()} -m tensorboard.main --logdir {work_dir}",
-        f"  {_python()} tools/train.py {summary['config']}",
-        f"  {_python()} tools/test.py {summary['config']} {work_dir}/{summary['checkpoint']}",
+        f"  {python_text()} -m tensorboard.main --logdir {work_dir}",
+        f"  {run_text('train', summary['config'])}",
+        f"  {run_text('test', summary['config'], f'{work_dir}/{checkpoint}')}",
         "  README.md: training on VOC and COCO, and on your own photos",
     ]
     print("\n".join(lines), flush=True)

@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import afa
 from afa.engine.config.load import read_config_file
 from afa.files.whole_file import read_json, read_json_object, write_json
+from afa.utils.home import ROOT
 
-ROOT = Path(afa.__file__).resolve().parent.parent
 # Where a tool puts what it makes, and whether it goes on from a stop only when it is told to.
 OUT_OPTIONS = {"train.py": "--work-dir", "test.py": "--work-dir"}
 RESUME_OPTIONS = {"train.py": ["--resume"]}

@@ -10,6 +10,7 @@ import argparse
 import errno
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -115,6 +116,13 @@ def _released(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_released(one) for one in value)
     return value.translate(_SHOW) if isinstance(value, str) else value
+
+
+def own_command_line() -> str:
+    """Give the command line of this process, for a record of how something was made."""
+    if sys.argv[0].startswith("afa "):  # by afa/__main__.py
+        return shlex.join([*sys.argv[0].split(), *sys.argv[1:]])
+    return shlex.join(["python", *sys.argv])
 
 
 def set_local_rank(local_rank: int) -> None:

@@ -7,7 +7,7 @@ import cv2
 import pytest
 
 from afa.apis import demo
-from afa.apis.demo import find_config, make_data, prepare_work_dir, run_demo
+from afa.apis.demo import make_data, prepare_work_dir, run_demo
 
 OPTIONS = {
     "train_cfg.max_iters": 12,
@@ -132,21 +132,6 @@ def test_wrong_option_comes_before_anything_is_removed(tmp_path):
     with pytest.raises(ValueError, match="cannot change 'max_iters'"):
         run_demo(str(tmp_path / "work"), str(tmp_path / "data"), options={"max_iters": 3})
     assert (tmp_path / "work" / "iter_1.pth").is_file()
-
-
-def test_there_is_one_config(monkeypatch):
-    assert find_config().name.startswith("afa_mit-b0")
-    monkeypatch.setattr(demo, "CONFIG_PATTERN", "configs/nothing*.py")
-    with pytest.raises(FileNotFoundError, match=r"exactly one configs/nothing.*found none"):
-        find_config()
-
-
-def test_commands_name_the_python_that_runs(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python"))
-    assert demo._python() == str(Path(".venv/bin/python"))
-    monkeypatch.setattr(sys, "executable", "/elsewhere/python")
-    assert demo._python() == "/elsewhere/python"
 
 
 def test_missing_checkpoint_is_said(tmp_path):

@@ -20,6 +20,7 @@ from mmengine.utils import import_modules_from_strings
 from afa.engine.config.components import nested_dicts
 from afa.engine.config.load import load_config, merge_options
 from afa.utils.checkpoint import load_state
+from afa.utils.home import is_config
 
 _PACKAGES = ("afa", "mmseg")
 _SCOPES = (None, "mmengine", "mmseg")
@@ -183,7 +184,7 @@ def find_config(
         beside = _folder_beside(checkpoint)
         cfg = load_config(config, work_dir=work_dir, options=options, default_work_dir=beside)
         return cfg, checkpoint
-    if config.endswith(".py"):
+    if is_config(config):
         raise ValueError(
             f"'{config}' is a config: give the checkpoint after it, CONFIG CHECKPOINT (or the "
             "checkpoint alone, which carries its config)."

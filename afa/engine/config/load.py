@@ -17,6 +17,7 @@ from afa.engine.config.colours import fill_colours
 from afa.engine.config.components import nested_dicts
 from afa.engine.config.files import fill_num_classes
 from afa.engine.config.iterations import scale_iterations
+from afa.utils.home import config_path
 
 # Names that only the config file itself uses -> what to set from outside instead.
 HELPER_KEYS: dict[str, str] = {
@@ -66,7 +67,7 @@ def load_config(
     design, so use only those you trust.
 
     Args:
-        path: The config file.
+        path: The config file, or the name of one of afa's configs.
         work_dir: Folder for logs and checkpoints; by default `work_dir` of the config, or else
             work_dirs/<name of the config>.
         options: Dotted key to value, put over the file's values.
@@ -180,13 +181,14 @@ def _move_data(cfg: Config, root: Any) -> None:
 def read_config_file(path: str | Path) -> Config:
     """Run a Python config file and the files that it inherits from.
 
+    Args:
+        path: The file, or the name of one of afa's configs, see :func:`config_path`.
+
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a Python file, or fails; the text says where.
     """
-    path = str(path)
-    if not osp.isfile(path):
-        raise FileNotFoundError(f"There is no config file '{path}'.")
+    path = str(config_path(path))
     if not path.endswith(".py"):
         raise ValueError(f"A config must be a Python file (.py), got '{path}'.")
     try:

@@ -1,7 +1,6 @@
 """Say at the end of a training which of its label maps is best, and what to do with it."""
 
 import math
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mmseg.registry import HOOKS
 from afa.engine.dist import unwrapped
 from afa.models.functional import KINDS, SEG
 from afa.models.segmentors.base import label_kinds
+from afa.utils.home import run_text
 
 _LEARNED_F1 = 50.0  # percent; below it, the classifier misses most of what there is
 _FAR_BEHIND, _CLOSE = 0.6, 0.95  # shares of the labels' mIoU that the segmentation reaches
@@ -51,8 +51,8 @@ class OutcomeHook(Hook):
         keys = getattr(saving, "key_indicators", None) or []
         use_best = best and keys == [f"{kind}/mIoU"] and Path(str(best)).is_file()
         runner.logger.info("\n".join(["What came out:", *lines]))
-        checkpoint = shlex.quote(str(best if use_best else last))
-        command = f"python tools/predict.py {checkpoint} PHOTOS --kind {kind}"
+        checkpoint = str(best if use_best else last)
+        command = run_text("predict", checkpoint, "PHOTOS", "--kind", kind)
         runner.logger.info(f"To use it on photos: {command}")
 
 
