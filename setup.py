@@ -1,4 +1,4 @@
-"""Put configs and tools into a wheel, as ``afa/.mim``; all else about the package is in setup.cfg."""
+"""Put configs and tools into a wheel, as ``afa/.mim``; all else of the package is in setup.cfg."""
 
 import shutil
 from pathlib import Path

@@ -7,6 +7,8 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import afa
 from afa.utils.cli import main_guard
@@ -23,16 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tools = find_tools()
     completing = _complete(tools)
     name = completing or _parser(tools).parse_args(words[:1] or ["--help"]).command
+    words = words[1:]
     spec = importlib.util.spec_from_file_location("__afa_tool__", tools[name])
     if spec is None or spec.loader is None:
         raise ImportError(f"'{tools[name]}' is no Python file.")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    sys.argv = [f"afa {name}", *words[1:]]
+    sys.argv = [f"afa {name}", *words]
     main_guard(tool.main)
 
 
-def _parser(tools: dict) -> argparse.ArgumentParser:
+def _parser(tools: dict[str, Path]) -> argparse.ArgumentParser:
     """Build the parser of the first word."""
     width = max(map(len, tools))
     lines = [f"  {name:<{width}}  {_summary(path)}" for name, path in tools.items()]
@@ -48,13 +51,13 @@ def _parser(tools: dict) -> argparse.ArgumentParser:
     return parser
 
 
-def _summary(path) -> str:
+def _summary(path: Path) -> str:
     """Give the first sentence of a tool's docstring, without its command line."""
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
     return text.splitlines()[0].partition(": `")[0].rstrip(".")
 
 
-def _complete(tools: dict) -> str | None:
+def _complete(tools: dict[str, Path]) -> str | None:
     """Answer the shell, if it asks how a line may go on; needs the package argcomplete.
 
     Returns:
@@ -72,18 +75,18 @@ def _complete(tools: dict) -> str | None:
     os.environ["_ARGCOMPLETE"] = "2"  # the first two words are the program
     parse_args = argparse.ArgumentParser.parse_args
 
-    def answer(parser: argparse.ArgumentParser, *args, **kwargs):
+    def answer(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> Any:
         for action in parser._actions:
             if action.dest in ("config", "inputs"):
-                action.completer = _complete_config
+                action.completer = _complete_config  # type: ignore[attr-defined]
         argcomplete.autocomplete(parser)
         return parse_args(parser, *args, **kwargs)
 
-    argparse.ArgumentParser.parse_args = answer
+    argparse.ArgumentParser.parse_args = answer  # type: ignore[method-assign]
     return words[0]
 
 
-def _complete_config(prefix: str, **_) -> list[str]:
+def _complete_config(prefix: str, **_: Any) -> list[str]:
     """List names of configs and files that begin with a prefix."""
     from argcomplete.completers import FilesCompleter
 

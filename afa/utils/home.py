@@ -16,6 +16,7 @@ _PACKAGE = Path(afa.__file__).resolve().parent
 IN_WHEEL = (_PACKAGE / ".mim").is_dir()
 ROOT = _PACKAGE / ".mim" if IN_WHEEL else _PACKAGE.parent
 _UNLISTED = ("benchmarks", "dev")  # for those who change afa; a wheel does not have them
+_FIRST = ("train", "test", "predict", "pseudo-labels", "pipeline", "demo")  # in the list of all
 # Commands with a shorter name than their tool.
 _SHORT = {
     "check_dataset": "check",
@@ -27,14 +28,15 @@ _SHORT = {
 
 
 def find_tools() -> dict[str, Path]:
-    """Find the tools: name of the command to file, e.g. ``'pseudo-labels'``."""
+    """Find the tools, those of every day first: name of the command to file, e.g. ``'pseudo-labels'``."""
     tools = ROOT / "tools"
     files = [*sorted(tools.glob("*.py")), *sorted(tools.glob("*/*.py"))]
-    return {
+    found = {
         _SHORT.get(file.stem, file.stem.replace("_", "-")): file
         for file in files
         if file.parent.name not in _UNLISTED
     }
+    return {**{name: found[name] for name in _FIRST}, **found}
 
 
 def config_names() -> list[str]:
@@ -59,7 +61,7 @@ def config_path(name: str | Path) -> Path:
     if path := _own_config(str(name)):
         return path
     stems = [known.rpartition("/")[2] for known in config_names()]
-    similar = difflib.get_close_matches(Path(name).stem, stems, n=2)
+    similar = difflib.get_close_matches(Path(name).stem, stems, n=2, cutoff=0.5)
     hint = f" Similar: {', '.join(similar)}." if similar else ""
     raise FileNotFoundError(
         f"There is no config file '{name}', nor a config of afa by that name.{hint} "

@@ -35,6 +35,7 @@ TOOLS = {
     "dataset_converters/shapes.py": ["data/shapes"],
     "dataset_converters/voc12.py": ["--workers"],
     "dev/test_versions.py": ["--torch"],
+    "misc/print_config.py": ["--out FILE.py"],
     "model_converters/afa_official.py": ["SRC"],
     "model_converters/export.py": ["--overwrite"],
     "model_converters/psa_official.py": ["SRC", "CAMClassifier"],

@@ -46,7 +46,7 @@ def test_models_of_one_kind():
 def test_a_training_ends_with_a_command_that_works(world, capfd):
     assert run_tool("train.py afa.py --work-dir out --iters 3") == 0
     said = "".join(capfd.readouterr())
-    command = re.findall(r"To use it on photos: python tools/(.+) PHOTOS (--kind \w+)", said)
+    command = re.findall(r"To use it on photos: \S+python\S* tools/(.+) PHOTOS (--kind \w+)", said)
     assert len(command) == 1 and "What came out:" in said
     assert "iter_3.pth" in command[0][0]
     photos = "data/JPEGImages --out out/predicted"
