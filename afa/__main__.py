@@ -82,7 +82,7 @@ def _complete(tools: dict[str, Path]) -> str | None:
         argcomplete.autocomplete(parser)
         return parse_args(parser, *args, **kwargs)
 
-    argparse.ArgumentParser.parse_args = answer  # type: ignore[method-assign]
+    argparse.ArgumentParser.parse_args = answer  # type: ignore
     return words[0]
 
 

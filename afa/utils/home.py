@@ -28,7 +28,7 @@ _SHORT = {
 
 
 def find_tools() -> dict[str, Path]:
-    """Find the tools, those of every day first: name of the command to file, e.g. ``'pseudo-labels'``."""
+    """Find the tools, those of every day first: name of the command to file."""
     tools = ROOT / "tools"
     files = [*sorted(tools.glob("*.py")), *sorted(tools.glob("*/*.py"))]
     found = {
