@@ -2,6 +2,7 @@
 
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -51,7 +52,7 @@ var splitQuery = (query) =>
         """Split a text into what the index holds; the JavaScript above does it to a query."""
         words = []
         for word in re.findall(rf"[{CHINESE}]+|[^\W{CHINESE}]+", input):
-            pairs = [a + b for a, b in zip(word, word[1:], strict=False)]
+            pairs = [a + b for a, b in pairwise(word)]
             words += pairs if pairs and re.match(f"[{CHINESE}]", word) else [word]
         return words
 
