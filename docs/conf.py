@@ -20,6 +20,7 @@ html_title = f"afa {release}"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+highlight_language = "none"  # of a block that names no language: listings, messages
 myst_heading_anchors = 4  # links to headings, as on GitHub
 
 default_role = "code"  # a docstring writes `name`
