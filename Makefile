@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-versions compare photos methods gpu lint clean
+.PHONY: help setup demo test test-versions compare photos methods gpu docs lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make compare set up, then AFA, AffinityNet and SC-CAM on Shapes, side by side (work_dirs/compare)"
 	@echo "make photos DATA=FOLDER   set up, then the three methods on photos in VOC's layout (work_dirs/photos)"
 	@echo "make gpu     set up, then check and measure everything on this machine's GPU, 8 minutes (work_dirs/gpu)"
+	@echo "make docs    set up, then build the documentation site (docs/_build/index.html)"
 	@echo "make setup   only make the environment ($(VENV))"
 	@echo "make lint    ruff and mypy"
 	@echo "make clean   remove $(VENV)"
@@ -63,6 +64,10 @@ method-%:
 gpu: setup
 	$(PIP) -e '.[photos]'
 	tools/benchmarks/gpu.sh --data-root "$(DATA)"
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
+	@echo "Open docs/_build/index.html: it needs no server and no network."
 
 test-versions:
 	$(PYTHON) tools/dev/test_versions.py

@@ -1,13 +1,16 @@
 """Commands in pages of the docs: could they run?"""
 
+import contextlib
 import re
 import runpy
 import shlex
 import string
 import sys
+from argparse import ArgumentParser
 from functools import cache
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
@@ -56,6 +59,21 @@ def parse(words):
 @cache
 def _parser(name):
     return runpy.run_path(str(ROOT / "tools" / name), run_name="tool")["parse_args"]
+
+
+@cache
+def options(name):
+    """Options that a tool has."""
+    found = []
+
+    def stop(parser, *args, **kwargs):
+        found.append(parser)
+        raise SystemExit
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
+        patch.setattr(ArgumentParser, "parse_known_args", stop)
+        _parser(name)()
+    return {option for action in found[0]._actions for option in action.option_strings}
 
 
 @cache

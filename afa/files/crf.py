@@ -2,7 +2,7 @@
 
 Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
 Potentials", NIPS 2011. Neither torch nor mmseg is imported here, so that a worker process that
-computes CRFs is light. L labels, H W pixels, h w pixels of the logits.
+computes CRFs is light. L labels, H W pixels, h w pixels of the logits::
 
     E(x) = sum_p -log P(x_p) + sum_{p<q} [x_p != x_q] (w1 exp(-|p-q|^2 / 2 s1^2)
            + w2 exp(-|p-q|^2 / 2 s2^2 - |I_p-I_q|^2 / 2 s3^2))

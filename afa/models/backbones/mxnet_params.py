@@ -1,12 +1,12 @@
 """Read MXNet's `.params` files without MXNet.
 
-Such a file is a list of named arrays, little-endian:
+Such a file is a list of named arrays, little-endian::
 
     uint64 0x112, uint64 0                        header of the list
     uint64 n, n arrays                            the arrays
     uint64 n, n times (uint64 length, UTF-8)      names: arg:... weights, aux:... statistics
 
-and an array is, by its first number:
+and an array is, by its first number::
 
     0xF993FAC9  V2      int32 storage type (0 dense), uint32 ndim, ndim int64
     0xF993FACA  V3      the same; written by MXNet 1.6 and later for numpy-like arrays

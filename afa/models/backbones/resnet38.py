@@ -157,12 +157,14 @@ class BottleneckBlock(PreActBlock):
 class ResNet38(SixLevelBackbone):
     """Wide ResNet with 38 layers, whose maps are relu(batch norm(level)).
 
-    | level    | 0   | 1   | 2   | 3    | 4    | 5    |
-    |----------|-----|-----|-----|------|------|------|
-    | blocks   | b2  | b3  | b4  | b5   | b6   | b7   |
-    | channels | 128 | 256 | 512 | 1024 | 2048 | 4096 |
-    | stride   | 2   | 4   | 8   | 8    | 8    | 8    |
-    | dilation | 1   | 1   | 1   | 2    | 4    | 4    |
+    ::
+
+        | level    | 0   | 1   | 2   | 3    | 4    | 5    |
+        |----------|-----|-----|-----|------|------|------|
+        | blocks   | b2  | b3  | b4  | b5   | b6   | b7   |
+        | channels | 128 | 256 | 512 | 1024 | 2048 | 4096 |
+        | stride   | 2   | 4   | 8   | 8    | 8    | 8    |
+        | dilation | 1   | 1   | 1   | 2    | 4    | 4    |
 
     A level is normalised by the batch norm that the next one begins with, the last one by bn7.
 

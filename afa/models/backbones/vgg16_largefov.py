@@ -48,11 +48,13 @@ _FC_NAMES = ("fc6.weight", "fc6.bias", "fc7.weight", "fc7.bias")
 class VGG16LargeFOV(SixLevelBackbone):
     """VGG16 as DeepLab-LargeFOV uses it.
 
-    | level    | 0     | 1     | 2     | 3     | 4     | 5    |
-    |----------|-------|-------|-------|-------|-------|------|
-    | map of   | pool1 | pool2 | pool3 | pool4 | pool5 | fc7  |
-    | channels | 64    | 128   | 256   | 512   | 512   | 1024 |
-    | stride   | 2     | 4     | 8     | 8     | 8     | 8    |
+    ::
+
+        | level    | 0     | 1     | 2     | 3     | 4     | 5    |
+        |----------|-------|-------|-------|-------|-------|------|
+        | map of   | pool1 | pool2 | pool3 | pool4 | pool5 | fc7  |
+        | channels | 64    | 128   | 256   | 512   | 512   | 1024 |
+        | stride   | 2     | 4     | 8     | 8     | 8     | 8    |
 
     The dropout behind fc7 is the heads' matter (`dropout_ratio` of `CAMHead` and `LargeFOVHead`).
 

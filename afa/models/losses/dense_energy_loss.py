@@ -2,7 +2,7 @@
 
 Tang et al., "On Regularized Losses for Weakly-supervised CNN Segmentation", ECCV 2018, with the
 soft filter of Zhang et al., "Reliability Does Matter", AAAI 2020, as AFA (Ru et al., CVPR 2022)
-uses it. B images, C classes, H W pixels, P = H * W.
+uses it. B images, C classes, H W pixels, P = H * W::
 
     E = weight / B * sum_ij S_i S_j G_ij (1 - sum_a p_i(a) p_j(a))
     G_ij = exp(-|x_i - x_j|^2 / (2 sigma_xy^2) - |I_i - I_j|^2 / (2 sigma_rgb^2))

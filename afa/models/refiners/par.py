@@ -1,7 +1,7 @@
 """Pixel-adaptive refinement (PAR).
 
 AFA (Ru et al., CVPR 2022), section 3.3 and equations 8-10, after pixel-adaptive convolution
-(Su et al., CVPR 2019). B images, M masks, H W pixels, 8 neighbours at D dilations.
+(Su et al., CVPR 2019). B images, M masks, H W pixels, 8 neighbours at D dilations::
 
     k_c = -mean_rgb (|I_p - I_q| / (sigma_c + 1e-8) / w1)^2
     k_p = -(|p - q| / (sigma_p + 1e-8) / w1)^2
