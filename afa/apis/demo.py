@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv import imread
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner, find_latest_checkpoint
@@ -28,20 +27,11 @@ from afa.files.whole_file import write_json
 from afa.utils.environment import collect_versions, device_name
 from afa.utils.home import ROOT, python_text, run_text
 from afa.utils.progress import time_text
-from afa.visualization import grid, legend_entries, overlay_label
+from afa.visualization.sheet import sample_sheet
 
 CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
 MARKER = ".afa_demo"  # tells a folder of the demo, whose files may be replaced, from any other
 SUMMARY, SHEET = "summary.json", "summary.png"
-# Title of a column -> field of the data sample and prefix of its figures.
-_COLUMNS = {
-    "CAM": ("pred_cam", "cam"),
-    "PAR": ("pred_par", "par"),
-    "propagated": ("pred_propagated", "propagated"),
-    "prediction": ("pred_sem_seg", "seg"),
-    "truth": ("gt_sem_seg", ""),
-}
-
 _PLAIN = (type(None), str, int, float, list, tuple, dict)  # what JSON has
 _RUN_FOLDER = re.compile(r"\d{8}_\d{6}")
 _RUN_FILE = re.compile(r"((best_.+|iter_\d+)\.pth|last_checkpoint|.+_shapes-.+\.py|summary\..+)")
@@ -209,32 +199,12 @@ def draw_sheet(runner: Runner, metrics: Mapping[str, float], num_images: int = 1
         (H, W, 3) RGB uint8.
     """
     dataset = runner.test_dataloader.dataset
-    classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
     chosen = np.linspace(0, len(dataset) - 1, min(num_images, len(dataset)))
     samples = []
     with torch.no_grad():
         for index in chosen:
             samples += runner.model.test_step(pseudo_collate([dataset[int(index)]]))
-    columns = {
-        title: field
-        for title, (field, _) in _COLUMNS.items()
-        if all(field in sample for sample in samples)
-    }
-    rows, names, shown = [], [], []
-    for sample in samples:
-        photo = imread(sample.metainfo["img_path"], channel_order="rgb")
-        labels = [sample.get(field).data[0].cpu().numpy() for field in columns.values()]
-        shown += labels
-        rows.append([photo, *(overlay_label(photo, label, palette) for label in labels)])
-        present = [classes[value] for value in np.unique(labels[-1]) if 0 < value < len(classes)]
-        names.append(f"{sample.metainfo.get('img_id', '')}: {', '.join(present)}")
-    titles = ["photo\n", *(_title(title, metrics) for title in columns)]
-    return grid(rows, titles, names, legend_entries(shown, classes, palette), cell=160)
-
-
-def _title(title: str, metrics: Mapping[str, float]) -> str:
-    value = metrics.get(f"{_COLUMNS[title][1]}/mIoU")
-    return f"{title}\n" if value is None else f"{title}\nmIoU {value:.1f}"
+    return sample_sheet(samples, dataset.metainfo, metrics)
 
 
 def _say_end(summary: Mapping[str, Any], work_dir: str) -> None:

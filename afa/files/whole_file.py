@@ -68,6 +68,31 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the objects of a file with one JSON object a line, such as the scalars of a training.
+
+    A process that is killed leaves its last line half written: that one is left out.
+
+    Raises:
+        ValueError: if another line is broken.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            scalars = json.loads(line)
+        except (ValueError, RecursionError):
+            scalars = None
+        if isinstance(scalars, dict):
+            found.append(scalars)
+        elif number < len(lines):
+            raise ValueError(
+                f"'{path}' is broken in line {number}: it holds the figures of a training; mend "
+                "that line or take it out."
+            )
+    return found
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

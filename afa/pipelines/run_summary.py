@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afa.files.whole_file import read_json
+from afa.files.whole_file import read_json, read_json_lines
 from afa.pipelines.pipeline import SUMMARY
-from afa.pipelines.stage import read_figures, read_scalars
+from afa.pipelines.stage import read_figures
 
 LABEL_TOOLS = ("pseudo_labels.py", "random_walk.py")
 
@@ -116,7 +116,7 @@ def _curve(folder: Path) -> tuple[float, list[tuple[float, float]]]:
     times: dict[int, float] = {}
     values: dict[int, float] = {}
     for path in sorted(folder.glob("*/vis_data/scalars.json")):
-        for scalars in read_scalars(path):
+        for scalars in read_json_lines(path):
             if "seg/mIoU" in scalars:
                 values[scalars["step"]] = scalars["seg/mIoU"]
             elif "time" in scalars and "step" in scalars:

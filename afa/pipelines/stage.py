@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from afa.engine.config.load import read_config_file
-from afa.files.whole_file import read_json, read_json_object, write_json
+from afa.files.whole_file import read_json, read_json_lines, read_json_object, write_json
 from afa.utils.home import ROOT
 
 # Where a tool puts what it makes, and whether it goes on from a stop only when it is told to.
@@ -198,32 +198,7 @@ def read_figures(folder: Path) -> dict[str, float]:
         if path.name != RECORD and isinstance(figures, dict):
             found.update(figures)
     for path in sorted(folder.glob("*/vis_data/scalars.json")):
-        for scalars in read_scalars(path):
+        for scalars in read_json_lines(path):
             if any("/" in name for name in scalars):  # a validation, not a line of losses
                 found.update({name: v for name, v in scalars.items() if "/" in name})
     return {name: v for name, v in found.items() if type(v) in (int, float) and math.isfinite(v)}
-
-
-def read_scalars(path: Path) -> list[dict[str, Any]]:
-    """Read the scalars that a training logs, one JSON object a line.
-
-    A process that is killed leaves its last line half written: that one is left out.
-
-    Raises:
-        ValueError: if another line is broken.
-    """
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            scalars = json.loads(line)
-        except (ValueError, RecursionError):
-            scalars = None
-        if isinstance(scalars, dict):
-            found.append(scalars)
-        elif number < len(lines):
-            raise ValueError(
-                f"'{path}' is broken in line {number}: it holds the figures of a training; mend "
-                "that line or take it out."
-            )
-    return found

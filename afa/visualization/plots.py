@@ -6,6 +6,7 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
 # Distinct for the colour-blind too (Okabe and Ito), and by their line style.
@@ -15,6 +16,9 @@ _LINES = (
     ("precision", "mean precision, foreground", "#d55e00", "--"),
     ("recall", "mean recall, foreground", "#009e73", "-."),
 )
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555", "#56b4e9", "#e69f00")
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+_FEW_POINTS = 40
 _LETTER, _LEGEND_LINE = 0.085, 0.2  # inches: width of a letter and height of a line in legends
 
 
@@ -71,23 +75,58 @@ def _side(score: float, scores: Sequence[float]) -> str:
 
 
 def curves_plot(
-    curves: Sequence[tuple[str, Sequence[tuple[float, float]]]], xlabel: str, ylabel: str
+    curves: Sequence[tuple[str, Sequence[tuple[float, float]]]],
+    xlabel: str,
+    ylabel: str,
+    parts: Mapping[str, float] | None = None,
 ) -> bytes:
     """Draw named curves of points (x, y), 0 or more; those without points are left out.
 
     Both axes begin at 0, so that small differences look small.
+
+    Args:
+        curves: name and points of each; few points are marked.
+        xlabel: what x is.
+        ylabel: what y is.
+        parts: names of parts of the x axis and where each begins.
 
     Returns:
         A PNG.
     """
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=_COLORS, linestyle=_STYLES)
     for name, points in curves:
-        axes.plot(*zip(*points, strict=True), marker="o", label=name) if points else None
+        marker = "o" if len(points) <= _FEW_POINTS else None
+        axes.plot(*zip(*points, strict=True), marker=marker, label=name) if points else None
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if axes.lines:
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
+    for name, begin in (parts or {}).items():
+        axes.axvline(begin, color="#999999", lw=0.8)
+        place = (begin, 1.0)
+        axes.text(*place, f" {name}", transform=axes.get_xaxis_transform(), va="bottom", fontsize=9)
+    return _png(figure)
+
+
+def matrix_plot(shares: np.ndarray, names: Sequence[str], xlabel: str, ylabel: str) -> bytes:
+    """Draw a matrix of shares in percent, (C, C), with its values where there is room.
+
+    Returns:
+        A PNG.
+    """
+    size = max(4.0, 0.42 * len(names) + 2)
+    figure = Figure(figsize=(size, size), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(shares):
+        if value >= 1:
+            color = "white" if value < 55 else "black"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=color, size=8)
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     return _png(figure)
 
 
@@ -104,6 +143,7 @@ def bars_plot(groups: Sequence[tuple[str, Mapping[str, float]]], ylabel: str) ->
     names = list(dict.fromkeys(name for _, values in groups for name in values))
     figure = Figure(figsize=(max(6, 0.45 * len(names) + 3), 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=_COLORS)
     width = 0.8 / len(groups)
     for number, (label, values) in enumerate(groups):
         places = [index + number * width for index in range(len(names))]

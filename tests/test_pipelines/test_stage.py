@@ -3,7 +3,8 @@ import json
 import pytest
 
 from afa.pipelines import Stage
-from afa.pipelines.stage import Record, read_figures, read_record, read_scalars
+from afa.files.whole_file import read_json_lines
+from afa.pipelines.stage import Record, read_figures, read_record
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_broken_record_is_one_sentence(tmp_path):
 def test_scalars_of_a_killed_training(tmp_path):
     path = tmp_path / "scalars.json"
     path.write_text('{"step": 1}\n{"step": 2}\n{"st')
-    assert read_scalars(path) == [{"step": 1}, {"step": 2}]
+    assert read_json_lines(path) == [{"step": 1}, {"step": 2}]
     path.write_text('{"step": 1}\n[2]\n{"step": 3}\n')
     with pytest.raises(ValueError, match=r"scalars\.json' is broken in line 2"):
-        read_scalars(path)
+        read_json_lines(path)
