@@ -28,6 +28,7 @@ from afa.engine.hooks import (
     PendingValidationHook,
     RehearsalHook,
     ReleaseWorkersHook,
+    ReportHook,
     ZeroRateHook,
 )
 from afa.engine.schedules import follow_config
@@ -254,6 +255,7 @@ class AFARunner(Runner):
         """Register the hooks of the config, and ours where it does not name them."""
         super().register_hooks(default_hooks, custom_hooks)
         own = [ReleaseWorkersHook, PendingValidationHook, NonFiniteHook, ZeroRateHook, OutcomeHook]
+        own += [ReportHook]
         own += [RehearsalHook] if self.cfg.get("rehearse", True) else []
         for hook in own:
             if not any(isinstance(given, hook) for given in self.hooks):

@@ -1,4 +1,4 @@
-"""What a model makes of some images, side by side: photo, CAM, PAR, propagated label, prediction."""
+"""What a model makes of some images, side by side: photo, label maps of every kind, truth."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

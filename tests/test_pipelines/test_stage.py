@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from afa.pipelines import Stage
 from afa.files.whole_file import read_json_lines
+from afa.pipelines import Stage
 from afa.pipelines.stage import Record, read_figures, read_record
 
 

@@ -6,6 +6,7 @@ from afa.engine.hooks.non_finite_hook import NonFiniteHook
 from afa.engine.hooks.outcome_hook import OutcomeHook
 from afa.engine.hooks.phase_hook import PhaseHook
 from afa.engine.hooks.rehearsal_hook import RehearsalHook
+from afa.engine.hooks.report_hook import ReportHook
 from afa.engine.hooks.reproducible_hook import ReproducibleHook, SeededInfiniteSampler
 from afa.engine.hooks.runner_hooks import PendingValidationHook, ReleaseWorkersHook, ZeroRateHook
 from afa.engine.hooks.timer_hook import AFATimerHook
