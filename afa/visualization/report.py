@@ -89,7 +89,10 @@ def report_page(report: Report) -> str:
         _section("Over the training", _curves(report)),
         _section("Each class", _classes(report)),
         _section("The same images over the training", _steps(report.steps)),
-        *(_section(name, _image(jpeg, "jpeg", name)) for name, jpeg in report.extremes.items()),
+        *(
+            _section(name, _image(jpeg, "jpeg", name, wide=True))
+            for name, jpeg in report.extremes.items()
+        ),
         _section("Taken for each other", _confusion(report)),
         _section("Time and memory", _table(report.cost)),
         _section("Versions", _table(report.versions)),

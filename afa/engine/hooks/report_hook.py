@@ -93,9 +93,10 @@ class ReportHook(Hook):
         """Keep the label maps of the chosen images, and of the best and worst ones."""
         if runner.rank != 0 or not outputs:
             return
-        if batch_idx in self._chosen:
-            self._shown.append(_kept(outputs[0]))
-        for number, sample in enumerate(outputs):
+        samples = [one for one in outputs if isinstance(one, SegDataSample)]
+        if batch_idx in self._chosen and samples:
+            self._shown.append(_kept(samples[0]))
+        for number, sample in enumerate(samples):
             counts = _confusion_of(sample, len(runner.val_dataloader.dataset.metainfo["classes"]))
             if counts is None:
                 continue
@@ -117,21 +118,36 @@ class ReportHook(Hook):
         self._figures = dict(metrics or {})
         if runner.rank != 0 or not self._training:
             return
-        if self._shown:
-            metainfo = runner.val_dataloader.dataset.metainfo
-            sheet = sample_sheet(self._shown, metainfo, self._figures, cell=144)
-            step = Path(runner.work_dir) / _PARTS / f"step_{runner.iter:08d}.jpg"
-            step.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(step, _jpeg(sheet))
         self._write(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Write the report for the last time."""
-        if runner.rank == 0:
-            self._write(runner)
+        if runner.rank == 0 and self._write(runner):
             runner.logger.info(f"The report of this run is {Path(runner.work_dir) / REPORT}.")
 
-    def _write(self, runner: Runner) -> None:
+    def _write(self, runner: Runner) -> bool:
+        """Write the report; a training goes on without it, whatever may be wrong with it."""
+        try:
+            self._draw_step(runner)
+            page = report_page(self._report(runner))
+            write_text(Path(runner.work_dir) / REPORT, page)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            runner.logger.warning(f"{REPORT} could not be written ({text}); the training goes on.")
+            return False
+        return True
+
+    def _draw_step(self, runner: Runner) -> None:
+        """Keep the pictures of a validation beside the report."""
+        if self._shown:
+            metainfo = runner.val_dataloader.dataset.metainfo
+            sheet = sample_sheet(self._shown, metainfo, self._figures, cell=144)
+            step = Path(runner.work_dir) / _PARTS / f"step_{runner.iter:08d}.jpg"
+            write_bytes(step, _jpeg(sheet))
+            self._shown = []
+
+    def _report(self, runner: Runner) -> Report:
+        """Gather what the report tells."""
         folder = Path(runner.work_dir)
         lines = _scalars(folder)
         phases = next((hook.phases for hook in runner.hooks if isinstance(hook, PhaseHook)), {})
@@ -140,12 +156,12 @@ class ReportHook(Hook):
         if runner.iter < runner.max_iters:
             verdict = [f"Still training: iteration {runner.iter} of {runner.max_iters}.", *verdict]
         confusion = None if self._confusion is None else self._confusion[:, :-1].numpy()
-        report = Report(
+        return Report(
             title=folder.resolve().name,
             verdict=verdict,
             recipe=_recipe(runner, phases),
             figures=self._figures,
-            curves=_over_iterations(lines, [key for key in KINDS]),
+            curves=_over_iterations(lines, list(KINDS)),
             losses=_over_iterations(lines, _loss_names(lines)),
             phases={name: begin for name, begin in phases.items() if begin < runner.max_iters},
             steps=_steps(folder / _PARTS),
@@ -158,7 +174,6 @@ class ReportHook(Hook):
             versions=collect_versions(),
             config=runner.cfg.pretty_text,
         )
-        write_text(folder / REPORT, report_page(report))
 
     def _draw_extremes(self, runner: Runner) -> dict[str, bytes]:
         """Draw the best and the worst images of the last validation."""
