@@ -18,7 +18,7 @@ _LINES = (
 )
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#555555", "#56b4e9", "#e69f00")
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-_FEW_POINTS = 40
+_FEW_POINTS, _LONG_NAME = 40, 24
 _LETTER, _LEGEND_LINE = 0.085, 0.2  # inches: width of a letter and height of a line in legends
 
 
@@ -103,7 +103,8 @@ def curves_plot(
     if axes.lines:
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-    for name, begin in (parts or {}).items():
+    begun = {name: begin for name, begin in (parts or {}).items() if begin < axes.get_xlim()[1]}
+    for name, begin in begun.items():
         axes.axvline(begin, color="#999999", lw=0.8)
         place = (begin, 1.0)
         axes.text(*place, f" {name}", transform=axes.get_xaxis_transform(), va="bottom", fontsize=9)
@@ -116,7 +117,8 @@ def matrix_plot(shares: np.ndarray, names: Sequence[str], xlabel: str, ylabel: s
     Returns:
         A PNG.
     """
-    size = max(4.0, 0.42 * len(names) + 2)
+    names = [_short(name) for name in names]
+    size = 0.42 * len(names) + _LETTER * max(map(len, names)) + 1.2
     figure = Figure(figsize=(size, size), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
@@ -148,12 +150,18 @@ def bars_plot(groups: Sequence[tuple[str, Mapping[str, float]]], ylabel: str) ->
     for number, (label, values) in enumerate(groups):
         places = [index + number * width for index in range(len(names))]
         axes.bar(places, [values.get(name, 0) for name in names], width, label=label)
-    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(names))], names)
+    axes.set_xticks([index + 0.4 - width / 2 for index in range(len(names))])
+    axes.set_xticklabels([_short(name) for name in names])
     axes.tick_params(axis="x", rotation=60)
     for text in axes.get_xticklabels():
         text.set(ha="right", rotation_mode="anchor")
     axes.set_ylabel(ylabel)
     return _png(figure)
+
+
+def _short(name: str) -> str:
+    """Leave so much of a long name that its plot keeps most of the room."""
+    return name if len(name) <= _LONG_NAME else f"{name[: _LONG_NAME - 1]}…"
 
 
 def _png(figure: Figure) -> bytes:
