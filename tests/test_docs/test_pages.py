@@ -8,6 +8,9 @@ import pytest
 from toy_commands import SCRIPTS, options, parse, variables
 from toy_pages import DOCS, PAGES, ROOT, anchors, blocks, links, name, prose, read
 
+from afa.utils.home import find_tools
+
+BY_NAME = re.compile(r"^afa (%s)\b" % "|".join(find_tools()), re.MULTILINE)
 COMMAND = re.compile(r"(?:[A-Z_]+=\S* )*(?:python |bash )?(tools/\S+\.(?:py|sh)\b.*)")
 every_page = pytest.mark.parametrize("page", PAGES, ids=name)
 
@@ -16,11 +19,17 @@ def _commands(text):
     """Calls of tools, as words: those of blocks, and those in the middle of a text."""
     values = variables(text)
     lines = "\n".join(blocks(text, "bash")).replace("\\\n", " ").splitlines()
+    lines = [BY_NAME.sub(_as_tool, line) for line in lines]
     inside = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", prose(text))]
     for found in (lines, inside):
         calls = [call[1] for line in found if (call := COMMAND.fullmatch(line.strip()))]
         filled = [string.Template(call).safe_substitute(values) for call in calls]
         yield [shlex.split(call, comments=True) for call in filled]
+
+
+def _as_tool(call):
+    """Write `afa NAME` as the tool that it runs."""
+    return find_tools()[call[1]].relative_to(ROOT).as_posix()
 
 
 def _tool(script):
