@@ -10,7 +10,7 @@ from toy_pages import DOCS, PAGES, ROOT, anchors, blocks, links, name, prose, re
 
 from afa.utils.home import find_tools
 
-BY_NAME = re.compile(r"^afa (%s)\b" % "|".join(find_tools()), re.MULTILINE)
+BY_NAME = re.compile(rf"^afa ({'|'.join(find_tools())})\b", re.MULTILINE)
 COMMAND = re.compile(r"(?:[A-Z_]+=\S* )*(?:python |bash )?(tools/\S+\.(?:py|sh)\b.*)")
 every_page = pytest.mark.parametrize("page", PAGES, ids=name)
 
