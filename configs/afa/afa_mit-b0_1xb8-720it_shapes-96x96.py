@@ -6,6 +6,14 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 num_classes = 7
+# Objects are cut more often than in the data set's own pipeline (1.2): with whole pictures the classifier may learn to
+# light up the surroundings of a class instead of the class, in one seed of three (docs/benchmarks/shapes.md).
+train_pipeline = [
+    *_base_.train_pipeline[:2],
+    dict(type="RandomScale", ratio_range=(1.0, 1.4)),
+    *_base_.train_pipeline[3:],
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 model = dict(
     data_preprocessor=dict(size=(96, 96)),
     backbone=dict(arch="b0", strides=(4, 2, 1, 1), drop_path_rate=0.0, init_cfg=None),
