@@ -82,9 +82,15 @@ def write_picture(path: str | Path, image: np.ndarray) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"A picture is written as .png or .jpg, got '{path}'.")
-    done, encoded = cv2.imencode(suffix, image[..., ::-1])
+    write_bytes(path, encode_picture(image, suffix))
+
+
+def encode_picture(image: np.ndarray, suffix: str = ".png") -> bytes:
+    """Encode an RGB or RGBA picture (H, W, 3 or 4) uint8 as a file of a kind, such as ``.png``."""
+    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, order))
     assert done, f"OpenCV could not encode a {suffix}"
-    write_bytes(path, encoded.tobytes())
+    return encoded.tobytes()
 
 
 def read_photo_size(path: str | Path) -> tuple[tuple[int, int], int]:

@@ -14,10 +14,10 @@ from afa.visualization import (
 from afa.visualization.pictures import (
     MAX_SIDE,
     MIN_SIDE,
-    _segment_names,
     fit_label,
     fit_photo,
     readable_size,
+    segment_names,
 )
 
 CLASSES = ("background", "cat", "dog")
@@ -206,7 +206,7 @@ def test_each_large_enough_segment_is_named_at_its_inmost_pixel():
     label[10:21, 60:71] = 1
     label[50, 50] = 1  # a single pixel
     label[0, :60] = 255
-    assert _segment_names(label, CLASSES) == [
+    assert segment_names(label, CLASSES) == [
         ("dog", (75, 75)),
         ("dog", (20, 20)),
         ("cat", (15, 65)),
