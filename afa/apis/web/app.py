@@ -22,7 +22,6 @@ import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -64,7 +63,7 @@ GONE = "This photo is no longer kept: add it again."
 Query = Mapping[str, str]
 
 
-def make_app(model: nn.Module, title: str, options: WebOptions) -> Starlette:
+def make_app(model: nn.Module, title: str, options: WebOptions) -> ASGIApp:
     """Make the application that :func:`afa.apis.web.serve` serves.
 
     Raises:
@@ -90,9 +89,7 @@ def make_app(model: nn.Module, title: str, options: WebOptions) -> Starlette:
     ]
     names = LOOPBACK if options.is_local else None
     handlers: Any = {HTTPException: _say, Exception: _say_nothing}
-    return Starlette(
-        routes=routes, exception_handlers=handlers, middleware=[Middleware(_Guard, names=names)]
-    )
+    return _Guard(Starlette(routes=routes, exception_handlers=handlers), names)
 
 
 class _Guard:
@@ -335,7 +332,7 @@ class _Pages:
             for text, (y, x) in segment_names(label, self.classes)[:30]
         ]
         legend = [
-            dict(text=self.classes[i], color=self.palette[i], share=areas[i])
+            dict(text=self.classes[i], color=self.palette[i] if i else None, share=areas[i])
             for i in np.argsort(-areas, kind="stable").tolist()
             if areas[i] > 0
         ]

@@ -179,8 +179,13 @@ async function show() {
   $("stage").classList.add("waiting");
   drawAround();
   try {
-    if (shownId !== photo.id) await setImage($("photo"), address(photo, "/photo.jpg"), signal);
-    shownId = photo.id;
+    if (shownId !== photo.id) {
+      await setImage($("photo"), address(photo, "/photo.jpg"), signal);
+      if (signal.aborted) return;
+      shownId = photo.id;
+      $("layer").hidden = true; // that of another photo
+      $("stage").style.width = `min(100%, ${72 * Math.max(0.05, photo.width / photo.height)}vh)`;
+    }
     let found = { names: [], legend: [] };
     if (view === "map" || view === "affinity") await setImage($("layer"), address(photo, "/map.png", query()), signal);
     else {
@@ -241,7 +246,7 @@ function drawFound({ names: found, legend }) {
   const shown = legend.map(({ text, color, share }) => {
     const entry = make("li");
     const swatch = make("i");
-    swatch.style.background = `rgb(${color})`;
+    if (color) swatch.style.background = `rgb(${color})`;
     entry.append(swatch, `${text} ${(100 * share).toFixed(1)} %`);
     return entry;
   });
@@ -317,8 +322,9 @@ async function start() {
   model = await (await request("api/model")).json();
   const number = model.classes.length - 1;
   $("about").textContent = `${model.title}, ${number} classes: ${model.classes.slice(1, 9).join(", ")}${number > 8 ? ", …" : ""}`;
-  $("limits").textContent = `Up to ${model.max_bytes / 1e6} MB and ${model.max_megapixels} megapixels each. The server writes nothing `
-    + `to disk; it keeps the last ${model.keep} photos, and sends for an older one again when you choose it.`;
+  $("limits").textContent = `Up to ${model.max_bytes / 1e6} MB and ${model.max_megapixels} megapixels each. Nothing is `
+    + `written to disk. The server keeps what it made of the last ${model.keep} photos, fewer if they are large; an older one is sent `
+    + "and computed again when you choose it.";
   VIEWS.affinity[1] = `${AFFINITY[model.affinity]} Click a point, or move it with the arrow keys. It was learned for places that `
     + `are near each other (${model.radius} steps of the grid); further away it is a guess.`;
   const has = model.kinds.filter((kind) => kind === "seg").concat(model.cams ? ["map"] : [],
