@@ -7,20 +7,22 @@ import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from starlette.testclient import TestClient
-from toy_predict import CLASSES, PALETTE, draw_photo, write_checkpoint, write_config
-from toy_web import TYPE, hostile_files, jpeg
+from toy_predict import CLASSES, PALETTE, write_checkpoint, write_config
+from toy_web import TYPE, hostile_files, jpeg, serving
 
-from afa.apis import init_model, inference_model
-from afa.apis.web import WebOptions, app as module, open_socket, server
+from afa.apis import inference_model, init_model
+from afa.apis.web import WebOptions, open_socket, server
+from afa.apis.web import app as module
 from afa.apis.web.app import clean_file_name, make_app
 from afa.apis.web.kept import KeptPhotos
-from afa.files.label_png import read_label_png
 from afa.files.photo import decode_photo
 from afa.visualization import draw_segments
 
@@ -105,7 +107,7 @@ def test_the_label_map_is_that_of_a_prediction(page, photo, model):
     answer = page.get(f"{photo}/label.png", params=LABELS)
     assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''cat_par.png"
     image = Image.open(io.BytesIO(answer.content))
-    assert image.mode == "P" and image.getpalette()[:12] == sum(PALETTE, [])
+    assert image.mode == "P" and image.getpalette()[:12] == np.ravel(PALETTE).tolist()
     result = inference_model(model, decode_photo(jpeg(), "p"), kind="seg")
     seg = page.get(f"{photo}/label.png", params=dict(kind="seg"))
     np.testing.assert_array_equal(picture(seg.content), result.pred_sem_seg.data[0].numpy())
@@ -265,6 +267,32 @@ def test_too_little_memory(page, monkeypatch, error):
     assert answer.status_code == 413 and "more memory than the server has" in answer.text
 
 
+def resident():
+    """Memory of this process, MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def test_fifty_at_once_of_every_kind_do_not_stop_it_or_fill_the_memory(model):
+    bad = [data for data, _ in hostile_files().values()]
+    contents = [bad[i % len(bad)] if i % 3 else jpeg(i, 400, 500) for i in range(50)]
+    contents[7] = bytes(5_000_000)
+    with (
+        serving(model, max_mb=1, max_megapixels=1, keep=3, max_waiting=4) as address,
+        ThreadPoolExecutor(50) as pool,
+        httpx.Client(base_url=address, timeout=60, limits=httpx.Limits(max_connections=50)) as page,
+    ):
+        memory = []
+        for _ in range(6):
+            answers = list(pool.map(lambda data: send(page, data), contents))
+            statuses = {answer.status_code for answer in answers}
+            assert 503 in statuses and statuses <= {200, 413, 422, 503}
+            assert all(answer.json().get("error", ".").endswith(".") for answer in answers)
+            assert send(page).status_code == 200
+            memory.append(resident() if sys.platform == "linux" else 0)
+        assert max(memory[3:]) < memory[2] + 64
+
+
 # ---- safety -------------------------------------------------------------------------------------
 
 
@@ -291,7 +319,9 @@ def test_headers(page, photo):
     assert page.get("/api/photos").status_code == 405
 
 
-@pytest.mark.parametrize("host", ["evil.com", "evil.com:8000", "127.0.0.1.evil.com", "10.0.0.1", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.com", "evil.com:8000", "127.0.0.1.evil.com", "10.0.0.1", ""]
+)
 def test_another_name_that_points_here_is_refused(page, model, host):
     answer = page.get("/api/model", headers=dict(host=host))
     assert answer.status_code == 421 and "answers to the names 127.0.0.1" in answer.text
@@ -366,7 +396,7 @@ def test_ports():
     open_socket("127.0.0.1", port).close()  # free again
     with pytest.raises(ValueError, match=r"has no address '203.0.113.7' .*: choose --host"):
         open_socket("203.0.113.7", 0)
-    with pytest.raises(ValueError, match="has no address 'no.such.name.invalid'"):
+    with pytest.raises(ValueError, match=r"has no address 'no\.such\.name\.invalid'"):
         open_socket("no.such.name.invalid", 0)
 
 

@@ -77,6 +77,7 @@ async function drop(event) {
   event.preventDefault();
   document.body.classList.remove("over");
   const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+  if (!entries.length) return add([...event.dataTransfer.files]); // from another program, not from a folder
   for (const entry of entries) {
     try {
       add(await filesOf(entry), entry.isDirectory);
