@@ -226,6 +226,7 @@ def photo_inputs(
 
 
 def _pack(model: nn.Module, image: np.ndarray, path: str | None, max_pixels: int) -> dict[str, Any]:
+    """Send a photo through the test pipeline; reduce what is larger than ``max_pixels``."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(
             f"A photo must be (H, W, 3) uint8 BGR, got {image.shape} {image.dtype}: convert it."

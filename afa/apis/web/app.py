@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from torch import nn
 
 from afa.apis.photo_maps import MAX_CLASSES, map_photo
-from afa.apis.web.kept import MAX_BYTES, KeptPhoto, KeptPhotos
+from afa.apis.web.kept import KeptPhoto, KeptPhotos
 from afa.apis.web.server import LOOPBACK, WebOptions
 from afa.files.label_png import encode_label_png
 from afa.files.photo import decode_photo, encode_picture
@@ -87,9 +87,9 @@ def make_app(model: nn.Module, title: str, options: WebOptions) -> ASGIApp:
         Route(f"{photo}/map.png", pages.map),
         Route(f"{photo}/overlay.jpg", pages.overlay_file),
     ]
-    names = LOOPBACK if options.is_local else None
     handlers: Any = {HTTPException: _say, Exception: _say_nothing}
-    return _Guard(Starlette(routes=routes, exception_handlers=handlers), names)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    return _Guard(app, LOOPBACK if options.is_local else None)
 
 
 class _Guard:
@@ -125,9 +125,7 @@ def _error(status: int, sentence: str, **headers: str) -> JSONResponse:
 
 
 async def _say(request: Request, error: HTTPException) -> Response:
-    sentences = {404: "There is no such page.", 405: "This is not how the page asks for it."}
-    own = isinstance(error, _Refusal)
-    sentence = error.detail if own else sentences.get(error.status_code, error.detail)
+    sentence = error.detail if isinstance(error, _Refusal) else "There is no such page."
     return _error(error.status_code, sentence, **dict(error.headers or {}))
 
 
@@ -170,7 +168,6 @@ class _Pages:
             max_bytes=self.max_bytes,
             max_megapixels=options.max_megapixels,
             keep=options.keep,
-            kept_bytes=MAX_BYTES,
         )
 
     # ---- the model, one request at a time -------------------------------------------------------
@@ -351,12 +348,11 @@ class _Pages:
                 values, scores = photo.maps.cam(cls), photo.maps.scores
                 assert scores is not None, "a model with CAMs classifies"
                 return values, f"CAM of {self.classes[cls + 1]}, score {float(scores[cls]):.2f}"
-            return photo.maps.affinity(*self._point(query)), "affinity to the marked point"
+            return photo.maps.affinity(
+                _share(query, "y"), _share(query, "x")
+            ), "affinity to the marked point"
         except ValueError as error:
             raise _Refusal(400, str(error)) from error
-
-    def _point(self, query: Query) -> tuple[float, float]:
-        return _share(query, "y"), _share(query, "x")
 
     def _overlay_file(self, photo: KeptPhoto, query: Query) -> tuple[bytes, str]:
         shown, stem = photo.photo, Path(photo.name).stem
@@ -367,7 +363,7 @@ class _Pages:
             return encode_picture(picture, ".jpg"), f"{stem}_{query['kind']}_overlay.jpg"
         values, title = self._map(photo, query)
         if "cls" not in query:
-            (y, x), (height, width) = self._point(query), shown.shape[:2]
+            (y, x), (height, width) = (_share(query, name) for name in "yx"), shown.shape[:2]
             point = (min(int(y * height), height - 1), min(int(x * width), width - 1))
             shown = mark_points(shown, [point], [])
         picture = draw_cam(shown, values, title, MAP_COLORS)
