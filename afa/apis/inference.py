@@ -189,8 +189,7 @@ def inference_model(
         check_makes(model, kind)
     chosen = class_indices(model, classes) if cam else None
     image = img if isinstance(img, np.ndarray) else read_photo(img)  # type: ignore[arg-type]
-    packed = _pack(model, image, None if img is image else str(img))
-    data = model.data_preprocessor(pseudo_collate([packed]), False)
+    data = photo_inputs(model, image, None if img is image else str(img))
     from_cams = kind is not None and kind != SEG
     changes: dict[str, Any] = dict(pseudo_labels=False) if from_cams else {}
     if crf and _drops_logits(model):
@@ -208,8 +207,26 @@ def inference_model(
     return result
 
 
-def _pack(model: nn.Module, image: np.ndarray, path: str | None) -> dict[str, Any]:
-    """Send a photo through the test pipeline; its file has been read, masks there are none."""
+def photo_inputs(
+    model: nn.Module, image: np.ndarray, path: str | None = None, max_pixels: int | None = None
+) -> dict[str, Any]:
+    """Send a photo, (H, W, 3) uint8 BGR, through test pipeline and preprocessor.
+
+    Args:
+        model: what :func:`init_model` gave.
+        image: the photo.
+        path: its file, which has been read.
+        max_pixels: a larger input is reduced to this; None for ``MAX_INPUT_PIXELS``.
+
+    Returns:
+        ``inputs`` (1, 3, h, w) and ``data_samples``, one; there are no masks.
+    """
+    packed = _pack(model, image, path, max_pixels or MAX_INPUT_PIXELS)
+    return model.data_preprocessor(pseudo_collate([packed]), False)
+
+
+def _pack(model: nn.Module, image: np.ndarray, path: str | None, max_pixels: int) -> dict[str, Any]:
+    """Send a photo through the test pipeline; reduce what is larger than ``max_pixels``."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(
             f"A photo must be (H, W, 3) uint8 BGR, got {image.shape} {image.dtype}: convert it."
@@ -218,7 +235,7 @@ def _pack(model: nn.Module, image: np.ndarray, path: str | None) -> dict[str, An
     pipeline = Compose(photo_pipeline(model.cfg))
     packed = pipeline(dict(img=image, img_path=path, img_shape=size, ori_shape=size))
     inputs = packed["inputs"]
-    share = MAX_INPUT_PIXELS / inputs.shape[-2:].numel()
+    share = max_pixels / inputs.shape[-2:].numel()
     if share < 1:
         smaller = [max(1, int(side * share**0.5)) for side in inputs.shape[-2:]]
         reduced = nn.functional.interpolate(inputs[None].float(), smaller, mode="area")[0]

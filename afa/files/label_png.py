@@ -65,9 +65,16 @@ def write_label_png(
         ValueError: If the label map has another shape or type, or there are more than 256 colours.
         OSError: If the file cannot be written.
     """
+    write_bytes(path, encode_label_png(label, palette, path))
+
+
+def encode_label_png(
+    label: np.ndarray, palette: Sequence[Sequence[int]] | None = None, name: str | Path = "it"
+) -> bytes:
+    """Encode a label map; see :func:`write_label_png`. Messages say its ``name``."""
     if label.ndim != 2 or label.dtype != np.uint8 or label.size == 0:
         raise ValueError(
-            f"A label map must be (H, W) uint8, got {label.shape} {label.dtype} for '{path}'."
+            f"A label map must be (H, W) uint8, got {label.shape} {label.dtype} for '{name}'."
         )
     colors = list(palette or ())
     if len(colors) > 256:
@@ -77,7 +84,7 @@ def write_label_png(
     image.putpalette([int(value) for color in colors for value in color])
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_label_png(path: str | Path) -> np.ndarray:

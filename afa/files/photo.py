@@ -25,6 +25,9 @@ from afa.files.whole_file import write_bytes
 
 # Where Pillow too refuses a picture: a file of some kilobytes can claim to be gigabytes large.
 MAX_PIXELS = 178_956_970  # 13,377 x 13,377
+# A scan of a progressive JPEG takes 75 bytes and walks over the whole picture. Encoders make about
+# 10; other data behind the picture, such as a film, may look like some more.
+MAX_SCANS = 500
 # Not every format that Pillow has: EPS, for one, would start another program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 # What a JPEG can be decoded at without decoding it all: 1/8 takes its mean of each block.
@@ -36,6 +39,7 @@ _END = b"\xff\xd9"
 _SCAN = 0xDA
 # Start of frame; C4, C8 and CC in this range are tables.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
@@ -82,9 +86,15 @@ def write_picture(path: str | Path, image: np.ndarray) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"A picture is written as .png or .jpg, got '{path}'.")
-    done, encoded = cv2.imencode(suffix, image[..., ::-1])
+    write_bytes(path, encode_picture(image, suffix))
+
+
+def encode_picture(image: np.ndarray, suffix: str = ".png") -> bytes:
+    """Encode an RGB or RGBA picture (H, W, 3 or 4) uint8 as a file of a kind, such as ``.png``."""
+    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, order))
     assert done, f"OpenCV could not encode a {suffix}"
-    write_bytes(path, encoded.tobytes())
+    return encoded.tobytes()
 
 
 def read_photo_size(path: str | Path) -> tuple[tuple[int, int], int]:
@@ -161,6 +171,11 @@ def decode_reduced(
                 "download it again."
             )
         _check_size(header.width, header.height, name, max_pixels)
+        if header.scans > MAX_SCANS:
+            raise ValueError(
+                f"Photo '{name}' is a JPEG of {header.scans:,} scans, more than the {MAX_SCANS} "
+                "that are read, for each takes long: save it again."
+            )
         if header.bits == 8 and header.channels in (1, 3):
             size = header.height, header.width
             ratio = 1.0 if fit is None else fit_ratio(size, fit)
@@ -273,6 +288,7 @@ class JpegHeader(NamedTuple):
     bits: int  # per channel; 8 in all but exotic files
     channels: int  # 1 grey, 3 colour, 4 CMYK
     complete: bool  # whether the end of the picture is in the file
+    scans: int  # at most so many; 1 where it is not progressive
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -287,6 +303,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
         The header, or None if the file ends or makes no sense before the picture begins.
     """
     frame: tuple[int, int, int, int] | None = None
+    progressive = False
     position = len(_START)
     while (position := data.find(b"\xff", position)) >= 0 and position + 4 <= len(data):
         marker = data[position + 1]
@@ -298,11 +315,13 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
             # by 0 or a restart marker, so that the two bytes can only be the end. What cameras
             # append comes after it.
             complete = data.endswith(_END) or data.find(_END, position) >= 0
-            return None if frame is None else JpegHeader(*frame, complete)
+            scans = data.count(bytes((0xFF, _SCAN)), position) if progressive else 1
+            return None if frame is None else JpegHeader(*frame, complete, scans)
         if marker in _FRAMES:
             if position + 10 > len(data):
                 return None
             bits, height, width, channels = struct.unpack_from(">BHHB", data, position + 4)
             frame = height, width, bits, channels
+            progressive = marker in _PROGRESSIVE
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return None

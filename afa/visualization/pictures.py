@@ -12,6 +12,7 @@ from afa.visualization.captions import Entries, add_legend, write_names, write_r
 
 IGNORE_INDEX = 255
 IGNORE_COLOR = (224, 224, 192)
+MAP_COLORS = cv2.COLORMAP_VIRIDIS  # of layers; for those, too, who see red and green alike
 MIN_SIDE, MAX_SIDE = 480, 1600  # longer side of a picture on which names can be read
 _MIN_SHARE = 0.004  # a segment below this share of the picture is named in the legend only
 _MAX_ALPHA = 0.8  # weight of the colour where a CAM is 1
@@ -78,21 +79,54 @@ def heatmap(image: np.ndarray, cam: np.ndarray, alpha: float = 0.6) -> np.ndarra
     return cv2.addWeighted(image, 1 - alpha, colors.copy(), alpha, 0)
 
 
-def draw_cam(image: np.ndarray, cam: np.ndarray, title: str) -> np.ndarray:
+def map_layer(values: np.ndarray) -> np.ndarray:
+    """Draw a map alone, to be laid over its photo: (h, w) in 0..1 to (h, w, 4) RGBA uint8.
+
+    Transparent at 0, opaque at 1, in colours that those tell apart too who see red and green alike.
+    """
+    values = np.nan_to_num(np.asarray(values, np.float32)).clip(0, 1)
+    alpha = np.rint(255 * np.sqrt(values)).astype(np.uint8)
+    return np.dstack([_colors(values, MAP_COLORS), alpha])
+
+
+def label_layer(label: np.ndarray, palette: Palette) -> np.ndarray:
+    """Draw a label map alone, to be laid over its photo.
+
+    Args:
+        label: (H, W) classes 0 (background) to C-1; 255 undecided.
+        palette: C colours, RGB 0..255.
+
+    Returns:
+        (H, W, 4) RGBA uint8: opaque colours, with white lines between segments; transparent where
+        the background is.
+    """
+    colors: np.ndarray = np.zeros((256, 4), np.uint8)
+    colors[: len(palette), :3] = palette
+    colors[IGNORE_INDEX, :3] = IGNORE_COLOR
+    colors[1:, 3] = 255
+    layer: np.ndarray = colors[label]
+    layer[_border_lines(label)] = 255
+    return layer
+
+
+def draw_cam(
+    image: np.ndarray, cam: np.ndarray, title: str, colormap: int = cv2.COLORMAP_TURBO
+) -> np.ndarray:
     """Lay a CAM over its photo: the photo itself at 0, more and more of the colour towards 1.
 
     Args:
         image: (H, W, 3) RGB uint8.
         cam: (h, w) in 0..1, resized to the image bilinearly; values outside are clipped.
         title: text beneath, such as the class and its score.
+        colormap: one of OpenCV's.
 
     Returns:
         (H', W', 3) RGB uint8: the picture at its readable size, with title and scale beneath.
     """
     photo = fit_photo(image)
     cam = _resize_map(cam, photo)
-    mixed = _mix(photo, _colors(cam, cv2.COLORMAP_TURBO), _MAX_ALPHA * np.sqrt(cam)[..., None])
-    colors = _colors(np.asarray([_STEPS], np.float32), cv2.COLORMAP_TURBO)[0]
+    mixed = _mix(photo, _colors(cam, colormap), _MAX_ALPHA * np.sqrt(cam)[..., None])
+    colors = _colors(np.asarray([_STEPS], np.float32), colormap)[0]
     scale = [(f"{step:g}", color) for step, color in zip(_STEPS, colors, strict=True)]
     return add_legend(mixed, [(title, None), *scale])
 
@@ -127,7 +161,7 @@ def draw_segments(
     _draw_borders(picture, shown, palette)
     if not with_names:
         return picture
-    picture = write_names(picture, _segment_names(shown, classes))
+    picture = write_names(picture, segment_names(shown, classes))
     areas = label_areas(label)
     order = 1 + np.argsort(-areas[1:], kind="stable")
     entries = _entries(order[areas[order] > 0], classes, palette)
@@ -297,19 +331,33 @@ def _colors(values: np.ndarray, colormap: int) -> np.ndarray:
 
 def _draw_borders(picture: np.ndarray, label: np.ndarray, palette: Palette) -> None:
     """Rim each segment with its full colour, and with white against its neighbours, in place."""
-    borders = np.zeros(label.shape, np.uint8)
-    borders[:, 1:] |= label[:, 1:] != label[:, :-1]
-    borders[1:] |= label[1:] != label[:-1]
-    width = max(1, round(max(label.shape) / 500))  # of the white line
+    borders, width = _borders(label), _line_width(label)
     rim = (cv2.dilate(borders, np.ones((6 * width + 1,) * 2, np.uint8)) > 0) & (label != 0)
     colors: np.ndarray = np.zeros((256, 3), np.uint8)
     colors[: len(palette)] = palette
     colors[IGNORE_INDEX] = IGNORE_COLOR
     picture[rim] = colors[label[rim]]
-    picture[cv2.dilate(borders, np.ones((width, width), np.uint8)) > 0] = 255
+    picture[_border_lines(label)] = 255
 
 
-def _segment_names(label: np.ndarray, classes: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
+def _borders(label: np.ndarray) -> np.ndarray:
+    """Mark with 1 the pixels (H, W) uint8 whose left or upper neighbour has another label."""
+    borders = np.zeros(label.shape, np.uint8)
+    borders[:, 1:] |= label[:, 1:] != label[:, :-1]
+    borders[1:] |= label[1:] != label[:-1]
+    return borders
+
+
+def _line_width(label: np.ndarray) -> int:
+    return max(1, round(max(label.shape) / 500))
+
+
+def _border_lines(label: np.ndarray) -> np.ndarray:
+    """Mark the pixels (H, W) bool of the white lines between segments."""
+    return cv2.dilate(_borders(label), np.ones((_line_width(label),) * 2, np.uint8)) > 0
+
+
+def segment_names(label: np.ndarray, classes: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
     """Give name and inmost pixel of each connected segment, the largest first."""
     found = []
     for value in np.unique(label):

@@ -11,7 +11,7 @@ from toy_afa import make_afa, make_inputs
 from toy_predict import CLASSES, PALETTE, draw_photo, write_checkpoint, write_config, write_photos
 
 from afa.apis import inference, inference_model, init_model, show_result_pyplot
-from afa.apis.inference import add_crf, changed_test_cfg
+from afa.apis.inference import add_crf, changed_test_cfg, photo_inputs
 from afa.datasets.voc import VOC12Dataset
 from afa.engine.checkpoints.fit import CheckpointError
 from afa.engine.config.check import ConfigError
@@ -164,8 +164,7 @@ def test_cams_of_the_predicted_and_of_given_classes(model):
     assert result.cams.shape == (len(over), 36, 48)  # the network's input
     given = inference_model(model, photo, cam=True, classes=["dog", "cat", "dog"])
     assert given.metainfo["cam_classes"] == ["cat", "dog"]
-    packed = inference._pack(model, photo, None)
-    inputs = model.data_preprocessor(pseudo_collate([packed]), False)["inputs"]
+    inputs = photo_inputs(model, photo)["inputs"]
     class_idx = present_classes(torch.tensor([[1, 1, 0]]))
     torch.testing.assert_close(given.cams, model.cams_and_walk(inputs, class_idx)[0][0])
     assert given.cams.min() >= 0 and given.cams.max() <= 1
@@ -185,7 +184,7 @@ def test_crf_stands_beside_the_segmentation(model):
 def test_a_huge_input_is_reduced_for_the_network_alone(model, monkeypatch):
     monkeypatch.setattr(inference, "MAX_INPUT_PIXELS", 30 * 20)
     photo = draw_photo(60, 80)
-    packed = inference._pack(model, photo, None)
+    packed = inference._pack(model, photo, None, 30 * 20)
     assert packed["inputs"].shape == (3, 21, 28) and packed["inputs"].dtype == torch.uint8
     whole = torch.from_numpy(photo).permute(2, 0, 1)[None].float()
     close = F.interpolate(whole, (21, 28), mode="area")[0] - packed["inputs"]

@@ -201,6 +201,16 @@ def test_decompression_bomb(kind):
         decode_photo(data, "bomb")
 
 
+def test_a_jpeg_of_scans_without_end_is_refused_before_it_is_decoded():
+    data = jpeg(progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert 5 < read_jpeg_header(data).scans < 20
+    assert decode_photo(data[:-2] + 9 * last + data[-2:], "p").shape == (30, 50, 3)
+    with pytest.raises(ValueError, match=r"'p' is a JPEG of 600,0\d\d scans, .*: save it again"):
+        decode_photo(data[:-2] + 600_000 * last + data[-2:], "p")
+    assert read_jpeg_header(jpeg() + 999 * last).scans == 1  # a baseline one has no such scans
+
+
 def test_bomb_of_a_jpeg_and_a_limit_of_ones_own():
     data = bytearray(encode(smooth(), "JPEG"))
     place = data.index(b"\xff\xc0") + 5
@@ -289,7 +299,8 @@ def jpeg(height=30, width=50, mode="RGB", **options):
 @pytest.mark.parametrize("progressive", [False, True])
 def test_size_and_channels(mode, channels, progressive):
     header = read_jpeg_header(jpeg(mode=mode, progressive=progressive))
-    assert header == (30, 50, 8, channels, True)
+    assert header[:5] == (30, 50, 8, channels, True)
+    assert (header.scans > 1) == progressive
 
 
 def test_what_cameras_append_comes_after_the_end():
@@ -317,7 +328,7 @@ def test_wherever_the_file_is_cut(progressive):
 
 def test_fill_bytes_and_segments_without_length():
     data = jpeg()
-    assert read_jpeg_header(data[:2] + b"\xff\xff\xff\x01" + data[2:]) == (30, 50, 8, 3, True)
+    assert read_jpeg_header(data[:2] + b"\xff\xff\xff\x01" + data[2:]) == (30, 50, 8, 3, True, 1)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff", b"\xff\xd8\xff" + b"\xff" * 50])

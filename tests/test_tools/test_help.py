@@ -14,6 +14,7 @@ TOOLS = {
     "affinity_labels.py": ["--alphas"],
     "random_walk.py": ["--alpha"],
     "sub_categories.py": ["--num-sub"],
+    "web.py": ["[CONFIG] CHECKPOINT", "--host", "--port", "--keep", "--max-megapixels"],
     "run_pipeline.py": ["--from", "--to", "--num-processes"],
     "check_dataset.py": ["Exit status: 0"],
     "download.py": ["voc12,coco14,coco14-photos", "--weights"],
@@ -40,7 +41,7 @@ TOOLS = {
     "model_converters/export.py": ["--overwrite"],
     "model_converters/psa_official.py": ["SRC", "CAMClassifier"],
 }
-HEAVY = {"cv2", "matplotlib", "mmcv", "mmengine", "mmseg", "numpy", "torch"}
+HEAVY = {"cv2", "matplotlib", "mmcv", "mmengine", "mmseg", "numpy", "starlette", "torch"}
 IMPORTED = "import time:"  # begins the lines of -X importtime, on stderr
 
 

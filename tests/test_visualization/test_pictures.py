@@ -14,10 +14,12 @@ from afa.visualization import (
 from afa.visualization.pictures import (
     MAX_SIDE,
     MIN_SIDE,
-    _segment_names,
     fit_label,
     fit_photo,
+    label_layer,
+    map_layer,
     readable_size,
+    segment_names,
 )
 
 CLASSES = ("background", "cat", "dog")
@@ -206,7 +208,7 @@ def test_each_large_enough_segment_is_named_at_its_inmost_pixel():
     label[10:21, 60:71] = 1
     label[50, 50] = 1  # a single pixel
     label[0, :60] = 255
-    assert _segment_names(label, CLASSES) == [
+    assert segment_names(label, CLASSES) == [
         ("dog", (75, 75)),
         ("dog", (20, 20)),
         ("cat", (15, 65)),
@@ -295,3 +297,23 @@ def test_labels_are_repeated_or_picked_never_mixed():
     assert (large[:half, half:] == 7).all() and (large[half:, :half] == 3).all()
     stripes = np.repeat(np.arange(MAX_SIDE) % 5, 2)[None].repeat(2, 0)  # twice as wide as shown
     assert (fit_label(stripes)[0] == np.arange(MAX_SIDE) % 5).all()
+
+
+def test_a_label_layer_is_clear_where_the_background_is():
+    label = np.zeros((9, 9), np.uint8)
+    label[:, 3:] = 1
+    label[:, 6:] = 255
+    layer = label_layer(label, PALETTE)
+    assert layer.dtype == np.uint8
+    white, ignored = [*WHITE, 255], [224, 224, 192, 255]
+    red = [200, 0, 0, 255]
+    row = [[0, 0, 0, 0]] * 3 + [white, red, red, white, ignored, ignored]
+    assert (layer == np.array(row)).all()
+
+
+def test_a_map_layer_grows_with_its_values():
+    layer = map_layer(np.array([[0.0, 0.25, 1.0, np.nan, 7.0]]))
+    assert layer[0, :, 3].tolist() == [0, 128, 255, 0, 255]  # the root
+    brightness = layer[0, :3, :3].sum(axis=1, dtype=int)
+    assert brightness[0] < brightness[1] < brightness[2]  # also without any colours
+    assert layer[0, 2, :3].tolist() == layer[0, 4, :3].tolist()
