@@ -96,6 +96,7 @@ def test_a_wheel_has_all_that_a_user_needs_and_is_small(wheel, repo):
     mim = {f"afa/.mim/{path.relative_to(repo).as_posix()}" for path in find_tools().values()}
     configs = {f"afa/.mim/{p.relative_to(repo).as_posix()}" for p in repo.glob("configs/**/*.py")}
     assert mim | configs <= inside
+    assert (site / "afa/apis/web/page.html").is_file()
     assert not [name for name in inside if "benchmarks" in name or name.startswith("test")]
     assert file.stat().st_size < 2**20
 
