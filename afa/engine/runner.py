@@ -18,7 +18,7 @@ from afa.engine.checkpoints.resume import check_resumable, resume_from_newest
 from afa.engine.compile_parts import compile_parts
 from afa.engine.config.check import check_config, check_shape
 from afa.engine.config.components import nested_dicts
-from afa.engine.config.files import classes_of_stage
+from afa.engine.config.files import classes_of_stage, pin_weights
 from afa.engine.config.load import import_components
 from afa.engine.console import ConsoleFilter, filter_console, warnings_in_log
 from afa.engine.dist import init_dist, unwrapped
@@ -83,6 +83,7 @@ def build_runner(
     check_config(cfg, _STAGES[stage])
     _prepare_machine(cfg)
     _prepare_processes(cfg)
+    pin_weights(cfg, _STAGES[stage])
     _name_experiment(cfg)
     compile_options = cfg.pop("compile", None)  # mmengine would compile all of train_step
     runner = AFARunner.from_cfg(cfg)
@@ -137,7 +138,10 @@ def _set_resume(cfg: Config, resume: str | None) -> str | None:
     cfg.resume = resume != "auto"  # the newest good one is chosen when the model is there
     if cfg.resume:
         if not osp.isfile(resume):
-            raise FileNotFoundError(f"There is no checkpoint '{resume}' to resume from.")
+            raise FileNotFoundError(
+                f"There is no checkpoint '{resume}' to resume from: give the path of one that a "
+                "training has left."
+            )
         cfg.load_from = resume
     return resume
 
