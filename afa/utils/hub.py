@@ -13,8 +13,6 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from mmengine.logging import print_log
-
 SCHEME = "hf://"
 _FORM = "hf://OWNER/NAME/FILE.safetensors or hf://OWNER/NAME@REVISION/FILE.safetensors"
 _ADDRESS = re.compile(
@@ -174,5 +172,7 @@ def _one_line(value: object) -> str:
 
 def _log(text: str) -> None:
     """Log, in one process of several; they have not met yet where a tool reads a checkpoint."""
+    from mmengine.logging import print_log  # not at import time: worker processes are light
+
     if int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0:
         print_log(text, logger="current")

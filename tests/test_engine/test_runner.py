@@ -65,7 +65,7 @@ def test_weights_of_the_hub_are_pinned_before_anything_is_built(toy_cfg, tmp_pat
         runner = build_runner(toy_cfg)
         pinned = f"hf://{REPO}@{COMMIT}/a.safetensors"
         assert runner.cfg.load_from == runner._load_from == pinned
-        assert pinned in Path(runner.work_dir, f"{runner.cfg.experiment_name}.py").read_text()
+        assert pinned in Path(runner.work_dir, f"{runner.timestamp}.py").read_text()
         runner.load_or_resume()
         assert all(torch.equal(v, state[k] + 1) for k, v in runner.model.state_dict().items())
         toy_cfg.load_from = f"hf://{REPO}/b.safetensors"

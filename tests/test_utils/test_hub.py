@@ -16,7 +16,7 @@ FILES = {"model.safetensors": b"weights", "a/other.safetensors": b"others", "mod
 def said(monkeypatch):
     """What is logged."""
     texts = []
-    monkeypatch.setattr(hub, "print_log", lambda text, logger: texts.append(text))
+    monkeypatch.setattr("mmengine.logging.print_log", lambda text, logger: texts.append(text))
     return texts
 
 
