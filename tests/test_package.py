@@ -11,6 +11,7 @@ import pytest
 # Modules of a distribution, where they have another name than it; torch brings triton on Linux,
 # timm what it loads its own weights with.
 MODULES = {
+    "mlflow-skinny": {"mlflow"},
     "onedl-mmcv": {"mmcv"},
     "onedl-mmengine": {"mmengine"},
     "onedl-mmsegmentation": {"mmseg"},

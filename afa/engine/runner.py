@@ -32,6 +32,7 @@ from afa.engine.hooks import (
 )
 from afa.engine.schedules import follow_config
 from afa.engine.test_options import EvaluationOptions, apply_options
+from afa.engine.trackers import prepare_trackers, telling_trackers
 from afa.utils.environment import check_environment, device_name
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
@@ -80,6 +81,7 @@ def build_runner(
     if options is not None:
         apply_options(cfg, options)
     resume = _set_resume(cfg, resume) if stage == "train" else None
+    prepare_trackers(cfg, stage, resume)
     check_config(cfg, _STAGES[stage])
     _prepare_machine(cfg)
     _prepare_processes(cfg)
@@ -251,7 +253,7 @@ class AFARunner(Runner):
 
     def train(self) -> Any:
         """Train; what libraries warn of goes to the log file."""
-        with warnings_in_log(self.logger):
+        with warnings_in_log(self.logger), telling_trackers(self.visualizer):
             return super().train()
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
