@@ -2,13 +2,16 @@
 
 import ast
 import configparser
+import importlib.metadata
 import re
 import sys
 
 import pytest
 
-# Modules of a distribution, where they have another name than it; torch brings triton on Linux.
+# Modules of a distribution, where they have another name than it; torch brings triton on Linux,
+# timm what it loads its own weights with.
 MODULES = {
+    "mlflow-skinny": {"mlflow"},
     "onedl-mmcv": {"mmcv"},
     "onedl-mmengine": {"mmengine"},
     "onedl-mmsegmentation": {"mmseg"},
@@ -17,6 +20,7 @@ MODULES = {
     "pydensecrf2": {"pydensecrf"},
     "pyyaml": {"yaml"},
     "scikit-learn": {"sklearn"},
+    "timm": {"timm", "huggingface_hub", "safetensors"},
     "torch": {"torch", "triton"},
 }
 # mmengine's TensorBoard backend, and a package that holds nothing but weights.
@@ -53,6 +57,11 @@ def imported(pytestconfig):
 
 def _modules(distribution):
     return MODULES.get(distribution, {distribution})
+
+
+def test_timm_brings_what_its_weights_need():
+    brought = {re.match(r"[\w.-]+", line)[0] for line in importlib.metadata.requires("timm")}
+    assert {"huggingface_hub", "safetensors"} <= {name.replace("-", "_") for name in brought}
 
 
 def test_everything_imported_is_required(required, imported):

@@ -1,4 +1,4 @@
-"""Download VOC 2012 with SBD, COCO 2014, or ImageNet weights, as their publishers offer them."""
+"""Download VOC 2012 with SBD, COCO 2014, ImageNet weights, or weights of the Hugging Face hub."""
 
 import argparse
 from pathlib import Path
@@ -7,6 +7,17 @@ from afa.files.published_files import NEXT, PUBLISHED
 from afa.utils.cli import main_guard
 from afa.utils.progress import Progress
 
+HUB = "hf://"
+
+
+def _known(what: str) -> str:
+    if what in PUBLISHED or what.startswith(HUB):
+        return what
+    names = ", ".join(PUBLISHED)
+    raise argparse.ArgumentTypeError(
+        f"invalid choice: '{what}' (choose from {names}, or hf://OWNER/NAME/FILE.safetensors)"
+    )
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -14,7 +25,14 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         epilog="Archives are kept in DATA/downloads; what is put there by hand is taken.",
     )
-    parser.add_argument("what", nargs="+", choices=PUBLISHED, help="what to download")
+    parser.add_argument(
+        "what",
+        nargs="+",
+        type=_known,
+        metavar=f"{{{','.join(PUBLISHED)},hf://OWNER/NAME/FILE}}",
+        help="what to download; weights of the Hugging Face hub (hf://OWNER/NAME@REVISION/FILE for "
+        "a certain state of them) go to its cache, from where every tool takes them by this name",
+    )
     parser.add_argument("--data", default="data", help="folder of the data sets (%(default)s)")
     parser.add_argument("--weights", default="weights", help="folder of weights (%(default)s)")
     return parser.parse_args()
@@ -26,10 +44,17 @@ def main() -> None:
     print(f"Downloading {', '.join(args.what)}", flush=True)
     from afa.utils.download import check_space, download, unpack
 
+    names = [what for what in args.what if not what.startswith(HUB)]
+    if len(names) < len(args.what):
+        from afa.utils.hub import fetch
+
+        for what in args.what:
+            if what.startswith(HUB):
+                print(f"{what}: ready, at {fetch(what).path}")
     data = Path(args.data)
     places = {
         file: Path(args.weights, file.save_as) if file.save_as else data / "downloads" / file.name
-        for what in args.what
+        for what in names
         for file in PUBLISHED[what]
     }
     check_space([*places.items()])
@@ -41,7 +66,7 @@ def main() -> None:
             print(f"{path}: unpacking into {folder}", flush=True)
             if not unpack(path, folder):
                 print(f"{path}: is unpacked already")
-    for what in args.what:
+    for what in names:
         print(f"{what}: ready. {NEXT.get(what, '').format(data=data)}")
 
 

@@ -16,7 +16,8 @@ def parse_args() -> argparse.Namespace:
         "inputs",
         nargs="+",
         help="config file (.py), which is not needed where the checkpoint carries it; checkpoint "
-        "file (.pth); then photos, folders (with their sub-folders), or patterns in quotes",
+        "file (.pth, .safetensors) or hf://OWNER/NAME/FILE; then photos, folders (with their "
+        "sub-folders), or patterns in quotes",
     )
     parser.add_argument("--out", default="predictions", help="folder for the results (predictions)")
     parser.add_argument(

@@ -18,7 +18,9 @@ def parse_args() -> argparse.Namespace:
         "evaluate them; docs/pseudo_labels.md tells more. What is finished is skipped."
     )
     add_run_arguments(parser)
-    parser.add_argument("checkpoint", help="checkpoint file (.pth)")
+    parser.add_argument(
+        "checkpoint", help="checkpoint file (.pth, .safetensors), or hf://OWNER/NAME/FILE"
+    )
     add = parser.add_argument
     add("--split", required=True, help="train, val, test, or a file with one image id per line")
     add("--kind", required=True, metavar="KIND", help="cam, par, propagated or seg")

@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
         "maps; docs/pipelines.md tells more. What is finished is skipped."
     )
     add_run_arguments(parser)
-    parser.add_argument("checkpoint", help="checkpoint file (.pth) of AffinityNet")
+    parser.add_argument("checkpoint", help="checkpoint of AffinityNet: file, or hf://...")
     parser.add_argument("maps", help="folder of CAMs (pseudo_labels.py --kind cam --save-maps)")
     add = parser.add_argument
     add("--split", required=True, help="train, val, test, or a file with one image id per line")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from afa.utils.cli import main_guard, parse_options
+from afa.utils.cli import add_tracker_argument, main_guard, parse_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,6 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--num-processes", type=int, default=1, help="processes (GPUs) of this machine for a stage"
     )
+    add_tracker_argument(parser)
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -36,6 +37,7 @@ def main() -> None:
     pipeline = load_pipeline(
         args.config, args.work_dir, parse_options(args.cfg_options), args.num_processes
     )
+    pipeline.trackers = args.tracker or []
     if not args.list:
         pipeline.run(args.first, args.last)
     print(pipeline.table())

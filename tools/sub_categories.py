@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
         "docs/pipelines.md tells more. Features that are finished are not computed again."
     )
     add_run_arguments(parser)
-    parser.add_argument("checkpoint", help="checkpoint file (.pth) of a classifier")
+    parser.add_argument("checkpoint", help="checkpoint of a classifier: file, or hf://...")
     add = parser.add_argument
     add("--split", required=True, help="train, val, test, or a file with one image id per line")
     add("--num-sub", type=int, default=10, help="sub-categories of a class (default: 10)")

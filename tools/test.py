@@ -16,7 +16,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "checkpoint",
         nargs="?",
-        help="checkpoint file (.pth); one of ours can be given alone: it carries its config",
+        help="checkpoint file (.pth, .safetensors), or hf://OWNER/NAME/FILE of the Hugging Face "
+        "hub; one of ours can be given alone: it carries its config",
     )
     parser.add_argument("--split", metavar="NAME", help="another list of images, e.g. test")
     parser.add_argument(

@@ -2,7 +2,13 @@
 
 import argparse
 
-from afa.utils.cli import add_run_arguments, main_guard, parse_options, set_local_rank
+from afa.utils.cli import (
+    add_run_arguments,
+    add_tracker_argument,
+    main_guard,
+    parse_options,
+    set_local_rank,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,6 +31,7 @@ def parse_args() -> argparse.Namespace:
         "the config move together. For P photos in batches of B about 8 P / B, as published, and "
         "4,000 at least (600 to see that it runs)",
     )
+    add_tracker_argument(parser)
     parser.add_argument(
         "--amp", action="store_true", help="train in bfloat16 mixed precision (CPU or GPU)"
     )
@@ -43,10 +50,13 @@ def main() -> None:
     from afa.engine.config import load_config
     from afa.engine.dist import saying_what_was_lost
     from afa.engine.runner import build_runner
+    from afa.engine.trackers import use_trackers
 
     options = parse_options(args.cfg_options)
     cfg = load_config(args.config, args.work_dir, options, iters=args.iters)
     cfg.launcher = args.launcher
+    if args.tracker:
+        use_trackers(cfg, args.tracker)
     with saying_what_was_lost():
         build_runner(cfg, stage="train", amp=args.amp, resume=args.resume).train()
 

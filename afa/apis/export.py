@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
-import json
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from afa.engine.checkpoints.carried_config import UnsafeConfigError, checked_config, plain_config
 from afa.files.whole_file import write_bytes
+from afa.utils.checkpoint import safetensors_header
 from afa.utils.environment import collect_versions
 
 # Largest difference of a logit between torch and the ONNX file, in units of the largest logit
@@ -56,23 +62,23 @@ class SegmentationPath(nn.Module):
         return self.model.encode_decode((images - self.mean) / self.std, [{}])
 
 
-def write_safetensors(model: nn.Module, path: str | Path) -> None:
-    """Write the weights of a model as a safetensors file; classes and versions in its header.
+def write_safetensors(model: nn.Module, path: str | Path, config: Config | None = None) -> None:
+    """Write the weights of a model as a safetensors file, with classes and config in its header.
+
+    Test and prediction read it as they read a checkpoint, from a path or from the Hugging Face hub.
 
     Args:
         model: What :func:`afa.apis.init_model` gave.
         path: The file, ``.safetensors``.
+        config: The config to carry, reduced to what test and prediction read; None for that of the
+            model, which `init_model` has made one of prediction.
 
     Raises:
-        ValueError: If the package safetensors is missing.
         OSError: If the file cannot be written.
     """
-    try:
-        from safetensors.torch import save
-    except ImportError as error:
-        raise ValueError("safetensors is not installed: pip install -e .[export].") from error
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    _write(path, save(state, metadata=_metadata(model)))
+    meta = dict(_meta(model), plain_config=_carried(config or model.cfg))
+    _write(path, save(state, metadata=safetensors_header(meta)))
 
 
 def write_onnx(model: nn.Module, path: str | Path) -> float:
@@ -104,7 +110,7 @@ def write_onnx(model: nn.Module, path: str | Path) -> float:
             f"ONNX cannot hold this network, whose backbone is {backbone}, for images of any size: "
             f"{str(error).splitlines()[0]}. Write .safetensors instead."
         ) from error
-    for key, value in _metadata(model).items():
+    for key, value in safetensors_header(_meta(model)).items():
         content.metadata_props.add(key=key, value=value)
     data = content.SerializeToString()
     difference = onnx_difference(network, data, CHECK_SIZES)
@@ -165,13 +171,19 @@ def _trace(network: nn.Module) -> bytes:
     return file.getvalue()
 
 
-def _metadata(model: nn.Module) -> dict[str, str]:
-    meta = model.dataset_meta
-    return dict(
-        classes=json.dumps(list(meta["classes"])),
-        palette=json.dumps(meta["palette"]),
-        versions=json.dumps(collect_versions()),
-    )
+def _meta(model: nn.Module) -> dict[str, Any]:
+    names = {key: list(model.dataset_meta[key]) for key in ("classes", "palette")}
+    return dict(dataset_meta=names, versions=collect_versions())
+
+
+def _carried(config: Config) -> dict[str, Any] | None:
+    """Give what a reader will take of a config; None, and a warning, where he would refuse it."""
+    plain = plain_config(config)
+    try:
+        return plain and checked_config(plain, config.filename or "checkpoint")
+    except UnsafeConfigError as error:
+        print_log(f"The file will carry no config. {error}", "current", logging.WARNING)
+        return None
 
 
 def _write(path: str | Path, data: bytes) -> None:

@@ -4,7 +4,7 @@ from afa.utils.environment import import_mmseg_quietly
 
 import_mmseg_quietly()
 
-from afa.engine import bf16_optim_wrapper, crf_test_loop, dist, hooks
+from afa.engine import bf16_optim_wrapper, crf_test_loop, dist, hooks, trackers
 from afa.engine.checkpoints.read import (
     register_checkpoint_loaders,
     register_file_handlers,

@@ -18,7 +18,7 @@ from afa.engine.checkpoints.resume import check_resumable, resume_from_newest
 from afa.engine.compile_parts import compile_parts
 from afa.engine.config.check import check_config, check_shape
 from afa.engine.config.components import nested_dicts
-from afa.engine.config.files import classes_of_stage
+from afa.engine.config.files import classes_of_stage, pin_weights
 from afa.engine.config.load import import_components
 from afa.engine.console import ConsoleFilter, filter_console, warnings_in_log
 from afa.engine.dist import init_dist, unwrapped
@@ -33,6 +33,7 @@ from afa.engine.hooks import (
 )
 from afa.engine.schedules import follow_config
 from afa.engine.test_options import EvaluationOptions, apply_options
+from afa.engine.trackers import prepare_trackers, telling_trackers
 from afa.utils.environment import check_environment, device_name
 
 _STAGES = {"train": ("train", "val"), "val": ("val",), "test": ("test",)}
@@ -81,9 +82,11 @@ def build_runner(
     if options is not None:
         apply_options(cfg, options)
     resume = _set_resume(cfg, resume) if stage == "train" else None
+    prepare_trackers(cfg, stage, resume)
     check_config(cfg, _STAGES[stage])
     _prepare_machine(cfg)
     _prepare_processes(cfg)
+    pin_weights(cfg, _STAGES[stage])
     _name_experiment(cfg)
     compile_options = cfg.pop("compile", None)  # mmengine would compile all of train_step
     runner = AFARunner.from_cfg(cfg)
@@ -138,7 +141,10 @@ def _set_resume(cfg: Config, resume: str | None) -> str | None:
     cfg.resume = resume != "auto"  # the newest good one is chosen when the model is there
     if cfg.resume:
         if not osp.isfile(resume):
-            raise FileNotFoundError(f"There is no checkpoint '{resume}' to resume from.")
+            raise FileNotFoundError(
+                f"There is no checkpoint '{resume}' to resume from: give the path of one that a "
+                "training has left."
+            )
         cfg.load_from = resume
     return resume
 
@@ -248,7 +254,7 @@ class AFARunner(Runner):
 
     def train(self) -> Any:
         """Train; what libraries warn of goes to the log file."""
-        with warnings_in_log(self.logger):
+        with warnings_in_log(self.logger), telling_trackers(self.visualizer):
             return super().train()
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:

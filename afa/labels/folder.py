@@ -19,6 +19,7 @@ from afa.files.crf import CRFSettings, best_label, crf_of_logits, crf_of_shares
 from afa.files.label_png import is_whole_label_png, write_label_png
 from afa.files.maps import ImageMaps, is_whole_maps, read_counts, read_maps, write_maps
 from afa.files.whole_file import read_json_object, safe_join, write_json
+from afa.utils.hub import local_path
 
 UNDECIDED = 255
 SETTINGS, SUMMARY, PLOT = "settings.json", "summary.json", "sweep.png"
@@ -51,7 +52,7 @@ def content_digests(
     """
     digests = dict(test_pipeline=config_digest(pipeline))
     if checkpoint is not None:
-        path = Path(checkpoint)
+        path = local_path(checkpoint)
         digests["checkpoint"] = f"{path.name}, sha256 {_file_digest(path)}"
         digests["model"] = config_digest(model)
     return digests

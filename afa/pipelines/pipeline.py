@@ -44,6 +44,9 @@ class Pipeline:
         method: name of the method, for tables.
         num_processes: processes of every stage; more than 1 starts them with torchrun.
 
+    Attributes:
+        trackers: values of ``--tracker`` for the stages that train; what they make is the same.
+
     Raises:
         ValueError: if two stages have one name, or a stage reads one that does not come before it.
     """
@@ -55,6 +58,7 @@ class Pipeline:
         self.work_dir = Path(work_dir).resolve()
         self.method = method
         self.num_processes = num_processes
+        self.trackers: list[str] = []
         if num_processes < 1:
             raise ValueError(f"--num-processes must be 1 or more, got {num_processes}.")
         names: list[str] = []
@@ -128,6 +132,8 @@ class Pipeline:
         record = replace(read_record(folder) or begun, command=command, state="running", figures={})
         record.write(folder)
         command = stage.command(folder, self.folders, resume)
+        if self.trackers and stage.tool == "train.py":
+            command += ["--tracker", *self.trackers]
         print(f"{title}: {'goes on' if resume else 'begins'}\n  {' '.join(command)}", flush=True)
         self._execute(command, record, folder, lock)
         print(f"{title}: finished after {record.seconds:.0f} s.", flush=True)

@@ -4,6 +4,7 @@ A pickle can name any function of any package to be called while it is read. Eve
 through the restricted reader of torch (`weights_only=True`), which calls only what is listed.
 """
 
+import json
 import os
 import re
 import warnings
@@ -14,7 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from safetensors import safe_open
 
+from afa.utils.hub import is_hub_address, local_path
+
+# What the header of a `.safetensors` file of ours can have.
+_HEADER = ("classes", "palette", "plain_config", "versions")
 _STATISTICS = ("min", "max", "mean", "current")
 _UNSAFE_PATTERNS = (
     r"Unsupported global: GLOBAL (\S+)",
@@ -28,19 +34,20 @@ def load_state(path: str | os.PathLike) -> object:
     """Read a checkpoint onto the CPU.
 
     Args:
-        path: A file of `torch.save` (plain weights, or a whole checkpoint of mmengine), or a
-            `.safetensors` file.
+        path: A file of `torch.save` (plain weights, or a whole checkpoint of mmengine), a
+            `.safetensors` file, or the address of one on the Hugging Face hub (`hf://...`).
 
     Returns:
-        What the file holds; mostly a dict.
+        What the file holds; mostly a dict. Of a `.safetensors` file its tensors, or, where its
+        header is one of ours, a checkpoint with `state_dict` and `meta`.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is a folder, incomplete, no checkpoint, or wants to run code.
     """
-    if "://" in str(path):
+    if "://" in str(path) and not is_hub_address(path):
         raise ValueError(f"{path} is an address: download the file, and give its path instead.")
-    path = Path(path).expanduser()
+    path = local_path(path)
     if not path.exists():
         raise FileNotFoundError(f"The checkpoint {path} does not exist.")
     if not path.is_file():
@@ -98,16 +105,55 @@ def save_state(state: object, path: str | os.PathLike) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a file of the safetensors package."""
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    """Read a file of the safetensors package, and its header where that is one of ours."""
     try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ValueError(f"Reading {path} needs the package safetensors: install it.") from error
-    try:
-        return load_file(path, device="cpu")
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:
         raise ValueError(_explain(path, error)) from error
+    meta = _meta_of_header(header)
+    return {"state_dict": state, "meta": meta} if meta else state
+
+
+def safetensors_header(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Turn what a checkpoint says of itself into the header of a `.safetensors` file.
+
+    Args:
+        meta: Some of `dataset_meta` (`classes` and `palette`), `plain_config` and `versions`.
+
+    Returns:
+        Texts, as the format wants: JSON, in which a tuple is ``{"tuple": [...]}``.
+    """
+    entries = {**meta.get("dataset_meta", {}), **meta}
+    kept = {key: entries[key] for key in _HEADER if entries.get(key) is not None}
+    return {"format": "pt", **{key: json.dumps(_tuples_marked(kept[key])) for key in kept}}
+
+
+def _meta_of_header(header: Mapping[str, str]) -> dict[str, Any]:
+    """Turn a header back; entries that are no JSON are another program's."""
+    entries = {}
+    for key in _HEADER:
+        try:
+            entries[key] = json.loads(header[key], object_hook=_tuple_again)
+        except (KeyError, ValueError, RecursionError):
+            continue
+    names = {key: entries.pop(key) for key in ("classes", "palette") if key in entries}
+    return {**entries, **({"dataset_meta": names} if names else {})}
+
+
+def _tuples_marked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples_marked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_tuples_marked(item) for item in value]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    return value
+
+
+def _tuple_again(node: dict[str, Any]) -> Any:
+    return tuple(node["tuple"]) if node.keys() == {"tuple"} else node
 
 
 def _explain(path: Path, error: Exception) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 EXIT_INPUT = 2
+TRACKERS = ("tensorboard", "wandb", "mlflow", "clearml", "none")
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space, then run the same command again",
     errno.EDQUOT: "your share of the disk is used up: free some space, then run the same command "
@@ -65,6 +66,17 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     # torchrun passes it in either spelling; the environment variable has precedence.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_tracker_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of trackers to the parser of a tool that trains."""
+    parser.add_argument(
+        "--tracker",
+        nargs="+",
+        choices=TRACKERS,
+        help="where scalars and pictures go as well, one or several (default: as the config says, "
+        "which is tensorboard in ours); docs/training.md tells more",
+    )
 
 
 def parse_options(options: Sequence[str] | None, argument: str = "--cfg-options") -> dict[str, Any]:

@@ -3,11 +3,14 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
+from safetensors import safe_open
 from toy_afa import make_afa
-from toy_predict import CLASSES, write_checkpoint, write_config
+from toy_predict import CLASSES, draw_photo, write_checkpoint, write_config
 
-from afa.apis import export, init_model
+from afa.apis import export, inference_model, init_model
 from afa.apis.export import SegmentationPath, onnx_difference, write_onnx, write_safetensors
+from afa.engine.checkpoints.carried_config import UnsafeConfigError, read_config
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +31,36 @@ def test_path_takes_rgb_of_0_to_255(model):
 
 
 def test_safetensors_hold_the_weights_and_the_names_of_the_classes(model, tmp_path):
-    safetensors = pytest.importorskip("safetensors")
     write_safetensors(model, tmp_path / "a/w.safetensors")
-    with safetensors.safe_open(tmp_path / "a/w.safetensors", "pt") as file:
+    with safe_open(tmp_path / "a/w.safetensors", "pt") as file:
         assert set(file.keys()) == set(model.state_dict())
         for name, value in model.state_dict().items():
             assert torch.equal(file.get_tensor(name), value), name
         assert json.loads(file.metadata()["classes"]) == list(CLASSES)
         assert "torch" in json.loads(file.metadata()["versions"])
+        assert file.metadata()["format"] == "pt"  # other programs look for it
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["w.safetensors"]
+
+
+def test_safetensors_are_read_as_a_checkpoint_is(model, tmp_path):
+    path = tmp_path / "w.safetensors"
+    write_safetensors(model, path)
+    again = init_model(read_config(path), path, "cpu")
+    assert again.dataset_meta["classes"] == CLASSES
+    assert again.dataset_meta["palette"] == model.dataset_meta["palette"]
+    assert again.cfg.test_dataloader.dataset.pipeline[1].scale == (48, 48)  # mmcv wants a tuple
+    photo = draw_photo()
+    wanted, got = (inference_model(one, photo).pred_sem_seg.data for one in (model, again))
+    assert torch.equal(wanted, got)
+
+
+def test_a_config_that_nobody_would_read_is_left_out(model, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(export, "print_log", lambda text, *how: said.append(text))
+    write_safetensors(model, tmp_path / "w.safetensors", Config(dict(model=dict(type="os.system"))))
+    assert said[0].startswith("The file will carry no config. The config in 'checkpoint' has model")
+    with pytest.raises(UnsafeConfigError, match="carries no config"):
+        read_config(tmp_path / "w.safetensors")
 
 
 def test_onnx_gives_the_logits_of_torch_at_any_size(model, tmp_path, monkeypatch):
@@ -68,13 +92,10 @@ def test_networks_that_onnx_cannot_hold_are_told(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("write", "missing"), [(write_onnx, "onnx"), (write_safetensors, "safetensors.torch")]
-)
-def test_a_missing_package_is_named(model, tmp_path, monkeypatch, write, missing):
-    monkeypatch.setitem(sys.modules, missing, None)
+def test_a_missing_package_is_named(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ValueError, match=r"is not installed: pip install -e \.\[export\]"):
-        write(model, tmp_path / "x")
+        write_onnx(model, tmp_path / "x")
 
 
 def test_a_model_without_segmentation_is_refused():

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.model import BaseModel
+from safetensors.torch import save
+from toy_hub import COMMIT, REPO, hub_at
 from toy_run import ToyModel, losses
 
 from afa.engine.checkpoints.fit import CheckpointError
@@ -53,6 +55,22 @@ def test_resume_auto_without_a_checkpoint_starts_fresh_and_says_so(toy_cfg):
 def test_resume_of_a_missing_checkpoint_is_refused(toy_cfg):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint 'nowhere\.pth' to resume"):
         build_runner(toy_cfg, resume="nowhere.pth")
+
+
+def test_weights_of_the_hub_are_pinned_before_anything_is_built(toy_cfg, tmp_path, monkeypatch):
+    state = build_runner(toy_cfg).model.state_dict()
+    files = {"a.safetensors": save({name: value + 1 for name, value in state.items()})}
+    toy_cfg.load_from = f"hf://{REPO}/a.safetensors"
+    with hub_at(files, tmp_path, monkeypatch):
+        runner = build_runner(toy_cfg)
+        pinned = f"hf://{REPO}@{COMMIT}/a.safetensors"
+        assert runner.cfg.load_from == runner._load_from == pinned
+        assert pinned in Path(runner.work_dir, f"{runner.timestamp}.py").read_text()
+        runner.load_or_resume()
+        assert all(torch.equal(v, state[k] + 1) for k, v in runner.model.state_dict().items())
+        toy_cfg.load_from = f"hf://{REPO}/b.safetensors"
+        with pytest.raises(ValueError, match=r"no such file; its files of weights are a\.safet"):
+            build_runner(toy_cfg)
 
 
 def test_resume_auto_does_not_take_initial_weights_for_a_checkpoint(toy_cfg, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
+from toy_hub import REPO, hub_at
 
 from afa.files.crf import CRFSettings, best_label, dense_crf
 from afa.files.label_png import read_label_png, write_label_png
@@ -52,6 +53,12 @@ def test_the_digest_of_a_file_is_that_of_its_content(tmp_path):
         assert _checkpoint(tmp_path / name) == f"{name}, sha256 {sha256}"
     (tmp_path / "b.pth").write_bytes(content[:-1])
     assert _checkpoint(tmp_path / "b.pth")[-16:] != _checkpoint(tmp_path / "a.pth")[-16:]
+
+
+def test_the_digest_of_a_file_of_the_hub(tmp_path, monkeypatch):
+    with hub_at({"a.safetensors": b"abc"}, tmp_path, monkeypatch):
+        digest = _checkpoint(f"hf://{REPO}/a.safetensors")
+    assert digest == f"a.safetensors, sha256 {hashlib.sha256(b'abc').hexdigest()[:16]}"
 
 
 def _checkpoint(path):

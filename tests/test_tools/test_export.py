@@ -15,7 +15,6 @@ def run(run_main):
 
 
 def test_a_checkpoint_alone_or_with_its_config(run, tmp_path):
-    pytest.importorskip("safetensors")
     config, checkpoint = write_config(tmp_path), write_checkpoint(tmp_path)
     out = tmp_path / "w.safetensors"
     status, _, error = run(checkpoint, out)

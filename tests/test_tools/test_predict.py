@@ -5,9 +5,11 @@ import cv2
 import pytest
 import torch
 from mmengine.config import Config
+from toy_hub import COMMIT, REPO, hub_at
 from toy_predict import draw_photo, write_checkpoint, write_config
 
 from afa.engine.checkpoints.carried_config import plain_config
+from afa.utils import hub
 
 
 @pytest.fixture
@@ -38,6 +40,25 @@ def test_folder_and_second_run(run, toy, tmp_path):
     assert status == 0 and "Predicted 0 photos" in said and "3 were there already" in said
     status, said, _ = run(*args, "--overwrite")
     assert status == 0 and "Predicted 3 photos" in said
+
+
+def test_weights_of_the_hub_are_enough(run, run_main, toy, tmp_path, monkeypatch):
+    config, checkpoint = toy
+    exported = tmp_path / "model.safetensors"
+    assert run_main("model_converters/export.py", checkpoint, exported, "--config", config)[0] == 0
+    photo, outs = tmp_path / "photos/a.jpg", (tmp_path / "one", tmp_path / "two")
+    assert run(config, checkpoint, photo, "--out", outs[0], "--device", "cpu")[0] == 0
+    with hub_at({"model.safetensors": exported.read_bytes()}, tmp_path, monkeypatch):
+        address = f"hf://{REPO}/model.safetensors"
+        said = []
+        monkeypatch.setattr(hub, "_log", said.append)
+        assert run(address, photo, "--out", outs[1], "--device", "cpu")[0] == 0
+        (line,) = said  # once, although config and weights are read one after the other
+        assert "no licence stated" in line and f"hf://{REPO}@{COMMIT}/model.safetensors" in line
+        status, _, error = run(f"hf://{REPO}/model.pth", photo, "--out", outs[1])
+        assert status == 2 and "model.pth' is refused: from the hub" in error
+    label_maps = [(out / "labels/a.png").read_bytes() for out in outs]
+    assert label_maps[0] == label_maps[1]
 
 
 def test_a_checkpoint_that_carries_its_config_is_enough(run, toy, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy_hub import COMMIT, REPO, hub_at
 from toy_photos import make_cfg, write_checkpoint, write_photos
 
 from afa.engine.checkpoints.carried_config import plain_config
@@ -39,6 +40,27 @@ def tool(repo, tmp_path, monkeypatch, capfd):
         return status, said.out, said.err
 
     return run
+
+
+def test_weights_of_the_hub_are_enough(run_main, voc, tmp_path, monkeypatch):
+    cfg, _ = voc
+    cfg.dump(tmp_path / "config.py")
+    write_checkpoint(tmp_path / "model.pth")
+    exported, out = tmp_path / "model.safetensors", tmp_path / "figures.json"
+    given = (tmp_path / "model.pth", exported, "--config", tmp_path / "config.py")
+    assert run_main("model_converters/export.py", *given)[0] == 0
+    monkeypatch.chdir(tmp_path)
+    assert run_main("test.py", tmp_path / "config.py", *given[:1], "--out-json", out)[0] == 0
+    wanted = json.loads(out.read_text())
+    assert run_main("test.py", exported, "--out-json", out)[0] == 0  # a file of this disk
+    assert json.loads(out.read_text()) == wanted and (tmp_path / "model_test").is_dir()
+    with hub_at({"a/best.safetensors": exported.read_bytes()}, tmp_path, monkeypatch):
+        address = f"hf://{REPO}/a/best.safetensors"
+        assert run_main("test.py", address, "--out-json", out)[0] == 0
+    assert json.loads(out.read_text()) == wanted
+    (report,) = (tmp_path / "work_dirs/best_test").glob("*/test.json")
+    pinned = f"hf://{REPO}@{COMMIT}/a/best.safetensors"
+    assert json.loads(report.read_text())["checkpoint"] == pinned
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import collections
 import io
+import json
 import math
 import os
 import pickle
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from safetensors.torch import save_file
+from toy_hub import REPO, hub_at
 
-from afa.utils.checkpoint import load_state, refuse_non_finite, save_state
+from afa.utils.checkpoint import load_state, refuse_non_finite, safetensors_header, save_state
 
 
 class RunsCode:
@@ -39,10 +42,33 @@ def test_plain_weights(tmp_path):
 
 
 def test_safetensors(tmp_path):
-    from safetensors.torch import save_file
-
     save_file({"w": torch.arange(3.0)}, tmp_path / "model.safetensors")
     assert load_state(tmp_path / "model.safetensors")["w"].tolist() == [0, 1, 2]
+
+
+def test_safetensors_with_a_header_of_ours(tmp_path):
+    config = dict(model=dict(type="A", scale=(1, 2.5), parts=[(3, [(4,)]), {}], none=None))
+    meta = dict(dataset_meta=dict(classes=["bg", "猫"]), plain_config=config, versions=None)
+    header = safetensors_header(meta)
+    assert header["classes"] == json.dumps(["bg", "猫"]) and "versions" not in header
+    save_file({"w": torch.arange(3.0)}, tmp_path / "model.safetensors", header)
+    state = load_state(tmp_path / "model.safetensors")
+    assert state["state_dict"]["w"].tolist() == [0, 1, 2]
+    assert state["meta"] == dict(dataset_meta=dict(classes=["bg", "猫"]), plain_config=config)
+
+
+@pytest.mark.parametrize("text", ["cat", "[" * 100_000, ""])
+def test_headers_of_other_programs_are_no_matter(tmp_path, text):
+    header = {"format": "pt", "classes": text, "plain_config": text}
+    save_file({"w": torch.arange(3.0)}, tmp_path / "model.safetensors", header)
+    assert load_state(tmp_path / "model.safetensors")["w"].tolist() == [0, 1, 2]
+
+
+def test_an_address_of_the_hub(tmp_path, monkeypatch):
+    save_file({"w": torch.arange(3.0)}, tmp_path / "model.safetensors")
+    files = {"model.safetensors": (tmp_path / "model.safetensors").read_bytes()}
+    with hub_at(files, tmp_path, monkeypatch):
+        assert load_state(f"hf://{REPO}/model.safetensors")["w"].tolist() == [0, 1, 2]
 
 
 def test_whole_checkpoint_of_mmengine(tmp_path):

@@ -13,7 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Write the weights of a checkpoint as safetensors, or its prediction as ONNX."
     )
-    parser.add_argument("checkpoint", help="checkpoint file (.pth)")
+    parser.add_argument("checkpoint", help="checkpoint file (.pth), or hf://OWNER/NAME/FILE")
     parser.add_argument("out", nargs="+", help="files to write: .safetensors, .onnx")
     parser.add_argument("--config", help="config file (.py), if the checkpoint carries none")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
@@ -32,15 +32,16 @@ def main() -> None:
 
     from afa.apis import init_model
     from afa.apis.export import write_onnx, write_safetensors
-    from afa.engine.checkpoints.carried_config import read_config
+    from afa.engine.checkpoints.carried_config import find_config
 
-    config = args.config or read_config(args.checkpoint)
-    model = init_model(config, args.checkpoint, "cpu", parse_options(args.cfg_options))
+    given = (args.config, args.checkpoint) if args.config else (args.checkpoint, None)
+    config, checkpoint = find_config(*given, options=parse_options(args.cfg_options))
+    model = init_model(config, checkpoint, "cpu")
     for out in map(Path, args.out):
         if out.suffix == ".onnx":
             print(f"{out}: differs from torch by at most {write_onnx(model, out):.1e}")
         else:
-            write_safetensors(model, out)
+            write_safetensors(model, out, config)
             print(f"{out}: {len(model.state_dict())} weights")
 
 

@@ -21,6 +21,7 @@ from afa.engine.config.components import nested_dicts
 from afa.engine.config.load import load_config, merge_options
 from afa.utils.checkpoint import load_state
 from afa.utils.home import is_config
+from afa.utils.hub import is_hub_address
 
 _PACKAGES = ("afa", "mmseg")
 _SCOPES = (None, "mmengine", "mmseg")
@@ -170,7 +171,8 @@ def find_config(
         config: The config file; or the checkpoint, if that is all there is.
         checkpoint: The checkpoint, or None.
         work_dir: Folder for results; by default ``work_dir`` of the config file, or else
-            ``<name of the checkpoint>_test`` beside it: two runs have iterations of the same names.
+            ``<name of the checkpoint>_test`` beside it (of one of the hub in work_dirs): two runs
+            have iterations of the same names.
         options: Dotted key to value, put over the config's values.
 
     Returns:
@@ -197,4 +199,6 @@ def find_config(
 
 
 def _folder_beside(checkpoint: str) -> str:
-    return str(Path(checkpoint).with_name(f"{Path(checkpoint).stem}_test"))
+    path = Path(checkpoint)
+    folder = Path("work_dirs") if is_hub_address(checkpoint) else path.parent
+    return str(folder / f"{path.stem}_test")

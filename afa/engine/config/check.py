@@ -66,6 +66,7 @@ _BACKEND_PACKAGES = {
     "TensorboardVisBackend": ("tensorboard", "tensorboardX"),
     "WandbVisBackend": ("wandb",),
 }
+_EXTRAS = ("clearml", "mlflow", "wandb")  # of setup.cfg
 # Whole numbers and the least that they can be.
 _LEAST = {
     "train_cfg.max_iters": 1,
@@ -320,11 +321,13 @@ def _check_packages(cfg: Mapping[str, Any]) -> Iterator[str]:
     """Find what a run is to be drawn with, and is not installed: mmengine finds out late."""
     for index, backend in enumerate(_find(cfg, "visualizer.vis_backends") or ()):
         kind = backend.get("type")
-        packages = _BACKEND_PACKAGES.get(getattr(kind, "__name__", kind), ())
+        kind = str(getattr(kind, "__name__", kind)).removeprefix("AFA")  # ours, in their places
+        packages = _BACKEND_PACKAGES.get(kind, ())
         if packages and not any(importlib.util.find_spec(name) for name in packages):
+            name = f"'afa[{packages[0]}]'" if packages[0] in _EXTRAS else packages[0]
             yield (
                 f"visualizer.vis_backends[{index}]: {kind} needs the package {packages[0]}, which "
-                f"is not installed: pip install {packages[0]}, or take it out of vis_backends."
+                f"is not installed: pip install {name}, or take it out of vis_backends (--tracker)."
             )
 
 

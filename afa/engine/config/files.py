@@ -4,12 +4,15 @@ import inspect
 import os.path as osp
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mmseg.registry import DATASETS
 
 from afa.engine.config.components import find_component, nested_dicts
 from afa.utils.class_names import clean_names
+from afa.utils.first_process import first_process
+from afa.utils.hub import fetch, is_hub_address
 
 STAGES = ("train", "val", "test")
 _HOW_DATA = "put the data there, or set data_root (see docs/data.md)"
@@ -46,17 +49,38 @@ def check_files(cfg: Mapping[str, Any], stages: Sequence[str]) -> Iterator[str]:
     """
     for path, dataset in stage_datasets(cfg, stages):
         yield from _check_dataset(dataset, path)
-    weights = []
-    if "train" in stages:
-        for path, node in nested_dicts(cfg.get("model"), "model"):
-            if node.get("type") == "Pretrained":
-                weights.append((f"{path}.checkpoint", node.get("checkpoint")))
-    for path, file in [*weights, ("load_from", cfg.get("load_from"))]:
+    for node, key, path in _weights(cfg, stages):
+        file = node.get(key)
         if isinstance(file, str) and "://" not in file and not osp.isfile(osp.expanduser(file)):
             yield (
                 f"{path}: there is no checkpoint '{file}': download or convert it first, "
                 f"or set {path} to None to do without."
             )
+
+
+def _weights(cfg: Mapping[str, Any], stages: Sequence[str]) -> Iterator[tuple[Any, str, str]]:
+    """Yield the dict, the key in it, and the place of each file of weights."""
+    for path, node in nested_dicts(cfg.get("model"), "model") if "train" in stages else ():
+        if node.get("type") == "Pretrained":
+            yield node, "checkpoint", f"{path}.checkpoint"
+    yield cfg, "load_from", "load_from"
+
+
+def pin_weights(cfg: Mapping[str, Any], stages: Sequence[str]) -> None:
+    """Fetch weights of the Hugging Face hub, and put the address with their commit into a config.
+
+    The first process fetches for all. The config that a run leaves names the files as they were.
+
+    Raises:
+        ValueError: If they cannot be fetched.
+    """
+    for node, key, _ in _weights(cfg, stages):
+        if isinstance(file := node.get(key), str) and is_hub_address(file):
+            node[key] = first_process(partial(_pinned, file))
+
+
+def _pinned(address: str) -> str:
+    return fetch(address).pinned
 
 
 def _check_dataset(dataset: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -1,9 +1,15 @@
 import pytest
 from mmengine.config import Config
+from toy_hub import COMMIT, REPO, hub_at
 
 import afa.datasets  # noqa: F401  registers the data sets
 from afa.engine.config import files
-from afa.engine.config.files import check_classes, dataset_classes, fill_num_classes
+from afa.engine.config.files import (
+    check_classes,
+    dataset_classes,
+    fill_num_classes,
+    pin_weights,
+)
 
 
 @pytest.fixture
@@ -93,6 +99,20 @@ def test_missing_checkpoints():
     assert len(_missing(cfg, ("test",))) == 1  # initial weights do not matter for a test
     init_cfg["checkpoint"] = "https://example.org/mit_b1.pth"
     assert len(_missing(cfg, ("train",))) == 1
+
+
+def test_weights_of_the_hub_are_pinned_where_a_stage_reads_them(tmp_path, monkeypatch):
+    address, pinned = f"hf://{REPO}/a.safetensors", f"hf://{REPO}@{COMMIT}/a.safetensors"
+    init_cfg = dict(type="Pretrained", checkpoint=address)
+    cfg = Config(dict(model=dict(backbone=dict(init_cfg=init_cfg)), load_from=address))
+    with hub_at({"a.safetensors": b""}, tmp_path, monkeypatch):
+        pin_weights(cfg, ("test",))
+        assert (cfg.load_from, cfg.model.backbone.init_cfg.checkpoint) == (pinned, address)
+        pin_weights(cfg, ("train",))
+        assert cfg.model.backbone.init_cfg.checkpoint == pinned
+    cfg = Config(dict(model=dict(backbone=dict(init_cfg=None)), load_from="a.pth"))
+    pin_weights(cfg, ("train",))
+    assert cfg.load_from == "a.pth"
 
 
 STAGES = ("train", "val", "test")
