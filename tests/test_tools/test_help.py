@@ -7,16 +7,16 @@ import sys
 import pytest
 
 TOOLS = {
-    "train.py": ["--cfg-options"],
+    "train.py": ["--cfg-options", "{tensorboard,wandb,mlflow,clearml,none}"],
     "test.py": ["--cfg-options"],
     "predict.py": ["--cam", "--labels", "--crf", "--out", "--device", "--overwrite"],
     "pseudo_labels.py": ["--ignore-thr"],
     "affinity_labels.py": ["--alphas"],
     "random_walk.py": ["--alpha"],
     "sub_categories.py": ["--num-sub"],
-    "run_pipeline.py": ["--from", "--to", "--num-processes"],
+    "run_pipeline.py": ["--from", "--to", "--num-processes", "--tracker"],
     "check_dataset.py": ["Exit status: 0"],
-    "download.py": ["voc12,coco14,coco14-photos", "--weights"],
+    "download.py": ["voc12,coco14,coco14-photos", "hf://OWNER/NAME/FILE", "--weights"],
     "demo.py": ["--work-dir", "--data-root"],
     "analysis_tools/compare.py": ["--out"],
     "analysis_tools/replay_step.py": ["--config"],
