@@ -201,8 +201,8 @@ FAULTS = [
     Fault(
         "wandb is not installed",
         "train",
-        "visualizer.vis_backends[0]: WandbVisBackend needs the package wandb, which is not",
-        option("visualizer.vis_backends.0.type=WandbVisBackend"),
+        "WandbVisBackend needs the package wandb, which is not installed: pip install 'afa[wandb]'",
+        "--tracker wandb",
     ),
     Fault(
         "aim is not installed",

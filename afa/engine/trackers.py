@@ -232,7 +232,10 @@ class AFAMLflowVisBackend(_Run, MLflowVisBackend):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
             folder = Path(self._run.get("record") or self._save_dir).parent.parent / "mlruns"
             place = folder.resolve().as_uri()
+        known = os.environ.get("MLFLOW_TRACKING_URI")
         mlflow.set_tracking_uri(place)
+        if known is None:  # it sets this, and the next run of the process would take it for ours
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
         name = self._exp_name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or PROJECT
         try:
             if self._artifact_location and mlflow.get_experiment_by_name(name) is None:
@@ -333,8 +336,8 @@ class AFAClearMLVisBackend(_Run, ClearMLVisBackend):
         own = dict(
             project_name=PROJECT,
             task_name=self._run.get("name"),
-            reuse_last_task_id=False,
-            continue_last_task=earlier or False,
+            reuse_last_task_id=earlier or False,
+            continue_last_task=0 if earlier else False,  # 0: iterations are not counted on
             auto_connect_frameworks=False,  # TensorBoard's scalars, torch's files, plots
             auto_connect_arg_parser=False,
         )
@@ -344,8 +347,6 @@ class AFAClearMLVisBackend(_Run, ClearMLVisBackend):
             raise _refusal(
                 "ClearML", error, "run `clearml-init`, or set CLEARML_OFFLINE_MODE=1"
             ) from error
-        if earlier:
-            self._task.set_initial_iteration(0)  # ours are counted from the beginning
         self._clearml = clearml
         self._logger = self._task.get_logger()
         self._note(self._task.id)

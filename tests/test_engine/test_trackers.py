@@ -1,11 +1,16 @@
 import json
+import os
 import struct
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.visualization import LocalVisBackend
+from toy_run import write_cfg
 
 from afa.engine import trackers
 from afa.engine.runner import build_runner
@@ -118,7 +123,6 @@ def test_a_training_that_fails_tells_its_trackers_once(toy_cfg, tmp_path):
     with telling_trackers(runner.visualizer):
         pass
     assert backends[0].failed == 1
-    toy_cfg.visualizer.vis_backends.append(dict(type="LocalVisBackend", save_dir=str(tmp_path)))
     toy_cfg.optim_wrapper.optimizer.lr = 1e30
     failing = build_runner(toy_cfg)
     failing.visualizer._vis_backends.update(a=backends[0])
@@ -128,6 +132,13 @@ def test_a_training_that_fails_tells_its_trackers_once(toy_cfg, tmp_path):
 
 
 # ---- the real packages, without network ---------------------------------------------------------
+
+
+def run_python(repo, *args, **env):
+    paths = os.pathsep.join([str(repo), str(repo / "tests")])
+    env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **env}
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=240)
 
 
 def _train(cfg, name, resume=None, iters=6):
@@ -233,3 +244,35 @@ def test_wandb_without_an_account(toy_cfg, monkeypatch, tmp_path):
     text = r"wandb cannot begin a run \(No API key configured\): log in \(`wandb login`\), or set"
     with pytest.raises(ValueError, match=text):
         _train(toy_cfg, "wandb")
+
+
+def test_clearml(tmp_path, repo):
+    pytest.importorskip("clearml", reason="pip install 'afa[clearml]'")
+    # It would ask git about the current folder.
+    env = dict(HOME=str(tmp_path), CLEARML_OFFLINE_MODE="1", CLEARML_VCS_REPO_URL="none")
+    tool, args = repo / "tools/train.py", ["--tracker", "clearml"]
+    path = write_cfg(tmp_path)
+    for options in (["--cfg-options", "train_cfg.max_iters=3"], ["--resume"]):
+        done = run_python(repo, tool, path, *args, *options, **env)
+        assert done.returncode == 0, done.stderr[-3000:]
+    noted = json.loads((tmp_path / "work/trackers.json").read_text())["AFAClearMLVisBackend"]
+    (packed,) = tmp_path.rglob(f"{noted}.zip")
+    files = zipfile.ZipFile(packed)
+    events = [json.loads(line) for line in files.read("metrics.jsonl").splitlines()]
+    steps = [one["iter"] for line in events for one in line if one["metric"] == "loss_toy"]
+    assert steps[-3:] == [4, 5, 6]
+    assert not [name for name in files.namelist() if name.endswith(".pth")]
+    done = run_python(repo, tool, path, *args, HOME=str(tmp_path), CLEARML_OFFLINE_MODE="0")
+    assert done.returncode == 2 and "ClearML cannot begin a run (" in done.stderr
+
+
+def test_of_two_processes_the_first_one_writes(tmp_path, repo):
+    mlflow = pytest.importorskip("mlflow", reason="pip install 'afa[mlflow]'")
+    args = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    args += [repo / "tools/train.py", write_cfg(tmp_path), "--launcher", "pytorch"]
+    done = run_python(repo, *args, "--tracker", "mlflow")
+    assert done.returncode == 0, done.stderr[-3000:]
+    client = mlflow.MlflowClient((tmp_path / "mlruns").as_uri())
+    (run,) = client.search_runs([client.get_experiment_by_name("afa").experiment_id])
+    losses = client.get_metric_history(run.info.run_id, "loss_toy")
+    assert [metric.step for metric in losses] == [1, 2, 3, 4, 5, 6]

@@ -145,3 +145,19 @@ def test_table_has_states_and_means(root):
     table = pipeline.table()
     assert "sum, in" in table and "seg/mIoU 1.0" in table and "IoU.a" not in table
     assert [line.split("|")[2].strip() for line in table.splitlines()[4:6]] == ["finished", "new"]
+
+
+def test_trackers_are_for_the_stages_that_train_and_change_no_result(root):
+    (root / "tools/train.py").write_text(
+        "import sys, json\nout = sys.argv[sys.argv.index('--work-dir') + 1]\n"
+        "json.dump(sys.argv[1:], open(out + '/arguments', 'w'))\n"
+    )
+    two = [Stage("train", "train.py", "cfg.py"), Stage("add", "add.py", "cfg.py", args=["1"])]
+    pipeline = Pipeline(two, root / "work", "sum")
+    pipeline.trackers = ["wandb", "mlflow"]
+    pipeline.run()
+    given = json.loads((root / "work/01_train/arguments").read_text())
+    assert given[-3:] == ["--tracker", "wandb", "mlflow"]
+    assert "--tracker" not in json.loads((root / "work/01_train/stage.json").read_text())["command"]
+    assert (root / "work/02_add/sum").read_text() == "1"
+    assert Pipeline(two, root / "work", "sum").state(two[0]) == "finished"

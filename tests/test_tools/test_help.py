@@ -7,7 +7,7 @@ import sys
 import pytest
 
 TOOLS = {
-    "train.py": ["--cfg-options"],
+    "train.py": ["--cfg-options", "{tensorboard,wandb,mlflow,clearml,none}"],
     "test.py": ["--cfg-options"],
     "predict.py": ["--cam", "--labels", "--crf", "--out", "--device", "--overwrite"],
     "pseudo_labels.py": ["--ignore-thr"],
@@ -15,9 +15,9 @@ TOOLS = {
     "random_walk.py": ["--alpha"],
     "sub_categories.py": ["--num-sub"],
     "web.py": ["[CONFIG] CHECKPOINT", "--host", "--port", "--keep", "--max-megapixels"],
-    "run_pipeline.py": ["--from", "--to", "--num-processes"],
+    "run_pipeline.py": ["--from", "--to", "--num-processes", "--tracker"],
     "check_dataset.py": ["Exit status: 0"],
-    "download.py": ["voc12,coco14,coco14-photos", "--weights"],
+    "download.py": ["voc12,coco14,coco14-photos", "hf://OWNER/NAME/FILE", "--weights"],
     "demo.py": ["--work-dir", "--data-root"],
     "analysis_tools/compare.py": ["--out"],
     "analysis_tools/replay_step.py": ["--config"],

@@ -1,3 +1,5 @@
+import configparser
+
 import pytest
 from mmengine.config import Config
 
@@ -74,18 +76,29 @@ def test_arguments_of_parents_and_of_builders_are_known(toy_cfg):
 
 
 @pytest.mark.parametrize(
-    ("backend", "package"),
-    [("WandbVisBackend", "wandb"), ("MLflowVisBackend", "mlflow"), ("AimVisBackend", "aim")],
+    ("backend", "package", "name"),
+    [
+        ("WandbVisBackend", "wandb", "'afa[wandb]'"),
+        ("MLflowVisBackend", "mlflow", "'afa[mlflow]'"),
+        ("ClearMLVisBackend", "clearml", "'afa[clearml]'"),
+        ("AimVisBackend", "aim", "aim"),
+    ],
 )
-def test_a_backend_whose_package_is_not_installed(toy_cfg, monkeypatch, backend, package):
+def test_a_backend_whose_package_is_not_installed(toy_cfg, monkeypatch, backend, package, name):
     monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
     toy_cfg.visualizer.vis_backends.append(dict(type=backend))
     assert _problems(toy_cfg) == [
         f"visualizer.vis_backends[1]: {backend} needs the package {package}, which is not "
-        f"installed: pip install {package}, or take it out of vis_backends."
+        f"installed: pip install {name}, or take it out of vis_backends (--tracker)."
     ]
     monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: name == package)
     check_config(toy_cfg)
+
+
+def test_the_extras_that_are_named_are_there(repo):
+    extras = configparser.ConfigParser()
+    extras.read(repo / "setup.cfg")
+    assert set(check._EXTRAS) <= set(extras["options.extras_require"])
 
 
 def test_either_package_will_do_for_tensorboard(toy_cfg, monkeypatch):
