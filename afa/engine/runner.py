@@ -90,11 +90,13 @@ def build_runner(
     _name_experiment(cfg)
     compile_options = cfg.pop("compile", None)  # mmengine would compile all of train_step
     runner = AFARunner.from_cfg(cfg)
-    if stage == "train":
-        _check_crop(unwrapped(runner.model))
-    if stage == "train" and (names := compile_parts(unwrapped(runner.model), compile_options)):
-        runner.logger.info(f"torch.compile: {', '.join(names)}; the first iterations take minutes.")
-    runner.check_checkpoint(stage, resume)
+    with telling_trackers(runner.visualizer):
+        if stage == "train":
+            _check_crop(unwrapped(runner.model))
+        if stage == "train" and (names := compile_parts(unwrapped(runner.model), compile_options)):
+            text = f"torch.compile: {', '.join(names)}; the first iterations take minutes."
+            runner.logger.info(text)
+        runner.check_checkpoint(stage, resume)
     return runner
 
 

@@ -58,7 +58,9 @@ def use_trackers(cfg: Config, names: Sequence[str]) -> None:
     """
     if "none" in names and len(set(names)) > 1:
         raise ValueError("--tracker none stands alone: leave it out, or the others.")
-    visualizer = dict(cfg.get("visualizer") or dict(type="SegLocalVisualizer"))
+    visualizer = cfg.get("visualizer") or dict(type="SegLocalVisualizer")
+    if not isinstance(visualizer, Mapping):
+        return  # the check of the config says so
     given = list(visualizer.get("vis_backends") or [dict(type="LocalVisBackend")])
     kinds = {_kind(backend): backend for backend in given}
     wanted = [BACKENDS[name] for name in dict.fromkeys(names) if name != "none"]

@@ -175,11 +175,16 @@ def test_mlflow(toy_cfg, monkeypatch):
     assert {"config.py", "wsss_labels"} <= set(names) and names[0].endswith(".log")
     pictures = [item.path for item in client.list_artifacts(run.info.run_id, "wsss_labels")]
     assert pictures == ["wsss_labels/000003.png", "wsss_labels/000006.png"]
-    toy_cfg.optim_wrapper.optimizer.lr = 1e30
-    with pytest.raises(ValueError, match="loss_toy is nan"):
+    toy_cfg.load_from = str(Path(toy_cfg.work_dir) / "last_checkpoint")  # a text
+    with pytest.raises(ValueError, match="cannot be read"):
         _train(toy_cfg, "mlflow")
     second = json.loads(Path(toy_cfg.work_dir, "trackers.json").read_text())["AFAMLflowVisBackend"]
     assert second != run.info.run_id and client.get_run(second).info.status == "FAILED"
+    toy_cfg.load_from, toy_cfg.optim_wrapper.optimizer.lr = None, 1e30
+    with pytest.raises(ValueError, match="loss_toy is nan"):
+        _train(toy_cfg, "mlflow")
+    statuses = [one.info.status for one in client.search_runs([run.info.experiment_id])]
+    assert sorted(statuses) == ["FAILED", "FAILED", "FINISHED"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ValueError, match=r"MLflow cannot begin a run \(.*its store is http://127"):
