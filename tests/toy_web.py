@@ -73,7 +73,7 @@ def serving(model, **options):
     options = WebOptions(port=0, **options)
     listener = open_socket(options.host, 0)
     app = make_app(model, "toy.pth", options)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -1,3 +1,4 @@
+import logging
 import sys
 from functools import partial
 
@@ -13,9 +14,10 @@ def run(run_main):
     return partial(run_main, "web.py")
 
 
-@pytest.fixture
-def toy(tmp_path):
-    return write_config(tmp_path), write_checkpoint(tmp_path)
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy")
+    return write_config(folder), write_checkpoint(folder)
 
 
 class Server:
@@ -69,3 +71,13 @@ def test_a_missing_package_is_told(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "starlette", None)
     status, _, error = run("nowhere.py", "nowhere.pth", "--port", 0)
     assert status == 2 and error.startswith(f"Error: {server.MISSING}")
+
+
+def test_log_files_that_are_open_stay_open(run, toy, monkeypatch, tmp_path):
+    monkeypatch.setattr("uvicorn.Server", Server)
+    handler = logging.FileHandler(tmp_path / "run.log")
+    try:
+        assert run(*toy, "--port", 0, "--device", "cpu")[0] == 0
+        assert handler.stream is not None
+    finally:
+        handler.close()

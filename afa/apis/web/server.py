@@ -119,6 +119,7 @@ def serve(
     print(f"Open http://{name}:{port} in a browser; Ctrl+C ends it.", flush=True)
     config = uvicorn.Config(
         app,
+        log_config=None,  # its own would close the log files that a process has open
         log_level="warning",
         server_header=False,
         date_header=False,

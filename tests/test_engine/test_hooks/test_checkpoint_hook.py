@@ -13,7 +13,7 @@ from afa.utils.checkpoint import load_state
 
 def _files(cfg):
     kinds = (p for p in Path(cfg.work_dir).iterdir() if p.is_file() and p.suffix != ".py")
-    return sorted(p.name for p in kinds)
+    return sorted(p.name for p in kinds if p.name != "report.html")
 
 
 def _train(cfg, resume=None):
