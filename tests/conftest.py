@@ -12,6 +12,7 @@ if not os.environ.get("AFA_TEST_DEVICE", "").startswith("cuda"):
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 from afa.utils.environment import import_mmseg_quietly
 
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for toy_run
 sys.path.append(str(Path(__file__).parent.parent))
 torch.set_num_threads(1)
 import_mmseg_quietly()
+MMLogger.get_current_instance()  # made inside a test, it would write to what that test captures
 
 
 @pytest.fixture(autouse=True)
