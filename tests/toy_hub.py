@@ -4,13 +4,13 @@ import hashlib
 import json
 import re
 import sys
-import threading
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
 from huggingface_hub import constants
+from toy_server import running
 
 from afa.utils import hub
 
@@ -91,17 +91,14 @@ def hub_at(files, folder, monkeypatch, **how):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(folder / "token"))
     hub.fetch.cache_clear()
-    with ToyHub(files, **how) as server:
-        api = partial(huggingface_hub.HfApi, endpoint=server.url)
-        monkeypatch.setattr(huggingface_hub, "HfApi", api)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
+    server = ToyHub(files, **how)
+    api = partial(huggingface_hub.HfApi, endpoint=server.url)
+    monkeypatch.setattr(huggingface_hub, "HfApi", api)
+    try:
+        with running(server):
             yield server
-        finally:
-            server.shutdown()
-            thread.join()
-            hub.fetch.cache_clear()
+    finally:
+        hub.fetch.cache_clear()
 
 
 if __name__ == "__main__":

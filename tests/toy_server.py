@@ -43,10 +43,15 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
 def serving(files, **how):
     """Give a server that runs meanwhile."""
-    with ToyServer(files, **how) as server:
+    return running(ToyServer(files, **how))
+
+
+@contextmanager
+def running(server):
+    """Run a server in a thread of its own meanwhile."""
+    with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

@@ -89,10 +89,13 @@ def write_picture(path: str | Path, image: np.ndarray) -> None:
     write_bytes(path, encode_picture(image, suffix))
 
 
-def encode_picture(image: np.ndarray, suffix: str = ".png") -> bytes:
-    """Encode an RGB or RGBA picture (H, W, 3 or 4) uint8 as a file of a kind, such as ``.png``."""
+def encode_picture(image: np.ndarray, suffix: str = ".png", options: tuple[int, ...] = ()) -> bytes:
+    """Encode an RGB or RGBA picture (H, W, 3 or 4) uint8 as a file of a kind, such as ``.png``.
+
+    ``options`` are OpenCV's, such as ``(cv2.IMWRITE_JPEG_QUALITY, 80)``.
+    """
     order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, order))
+    done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, order), options)
     assert done, f"OpenCV could not encode a {suffix}"
     return encoded.tobytes()
 

@@ -19,6 +19,7 @@ from afa.engine.dist import unwrapped
 from afa.engine.hooks.outcome_hook import outcome
 from afa.engine.hooks.phase_hook import PhaseHook
 from afa.evaluation.figures import areas, confusion_matrix
+from afa.files.photo import encode_picture
 from afa.files.whole_file import (
     read_json_lines,
     read_json_object,
@@ -37,7 +38,7 @@ REPORT = "report.html"
 _PARTS, _STATE = "report", "state.json"  # what a resumed run goes on with
 _EXTREMES = 4  # best and worst photos
 _MAX_STEPS = 8  # validations whose pictures are in the report
-_QUALITY = 80  # of JPEG
+_QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 80)
 
 
 @HOOKS.register_module()
@@ -143,7 +144,7 @@ class ReportHook(Hook):
             metainfo = runner.val_dataloader.dataset.metainfo
             sheet = sample_sheet(self._shown, metainfo, self._figures, cell=144)
             step = Path(runner.work_dir) / _PARTS / f"step_{runner.iter:08d}.jpg"
-            write_bytes(step, _jpeg(sheet))
+            write_bytes(step, encode_picture(sheet, ".jpg", _QUALITY))
             self._shown = []
 
     def _report(self, runner: Runner) -> Report:
@@ -185,7 +186,7 @@ class ReportHook(Hook):
             notes = [f"mean IoU of its classes {abs(value):.0f}" for value, _, _ in kept]
             metainfo = runner.val_dataloader.dataset.metainfo
             sheet = sample_sheet([sample for *_, sample in kept], metainfo, {}, notes, cell=144)
-            drawn[f"The {kind} images"] = _jpeg(sheet)
+            drawn[f"The {kind} images"] = encode_picture(sheet, ".jpg", _QUALITY)
         return drawn
 
 
@@ -213,11 +214,6 @@ def _mean_iou(counts: torch.Tensor) -> float:
     return float(100 * (intersect / union)[union > 0].mean()) if union.any() else 0.0
 
 
-def _jpeg(image: np.ndarray) -> bytes:
-    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    return cv2.imencode(".jpg", image[..., ::-1], options)[1].tobytes()
-
-
 def _scalars(folder: Path) -> list[dict[str, Any]]:
     """Read what this run and those that it resumed have logged, an iteration once."""
     logs = read_json_object(folder / _PARTS / _STATE).get("logs", [])
@@ -231,9 +227,7 @@ def _scalars(folder: Path) -> list[dict[str, Any]]:
 
 def _loss_names(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     names = dict.fromkeys(name for line in lines for name in line)
-    return [
-        name for name in names if name.startswith("loss_") or name.rpartition(".")[2][:5] == "loss_"
-    ]
+    return [name for name in names if name.rpartition(".")[2].startswith("loss_")]
 
 
 def _over_iterations(
