@@ -4,10 +4,10 @@ from afa.visualization.grid import grid
 from afa.visualization.pictures import (
     draw_cam,
     draw_segments,
-    heatmap,
     label_areas,
     legend_entries,
     mark_points,
+    overlay_cam,
     overlay_label,
     query_points,
 )

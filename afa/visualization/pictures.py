@@ -12,7 +12,7 @@ from afa.visualization.captions import Entries, add_legend, write_names, write_r
 
 IGNORE_INDEX = 255
 IGNORE_COLOR = (224, 224, 192)
-MAP_COLORS = cv2.COLORMAP_VIRIDIS  # of layers; for those, too, who see red and green alike
+_MAP_COLORS = cv2.COLORMAP_VIRIDIS  # for those, too, who see red and green alike
 MIN_SIDE, MAX_SIDE = 480, 1600  # longer side of a picture on which names can be read
 _MIN_SHARE = 0.004  # a segment below this share of the picture is named in the legend only
 _MAX_ALPHA = 0.8  # weight of the colour where a CAM is 1
@@ -60,8 +60,8 @@ def overlay_label(
     return _mix(image, painted, alpha)
 
 
-def heatmap(image: np.ndarray, cam: np.ndarray, alpha: float = 0.6) -> np.ndarray:
-    """Lay a map over a photo, from blue (0) to red (1).
+def overlay_cam(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
+    """Lay a map over its photo: the photo itself at 0, more and more of the colour towards 1.
 
     Unlike mmengine's ``draw_featmap`` the map is not stretched to its own range, so that pictures
     of different iterations can be compared.
@@ -69,14 +69,13 @@ def heatmap(image: np.ndarray, cam: np.ndarray, alpha: float = 0.6) -> np.ndarra
     Args:
         image: (H, W, 3) RGB uint8.
         cam: (h, w) in 0..1, resized to the image bilinearly; values outside are clipped.
-        alpha: weight of the colours, 0..1.
 
     Returns:
-        (H, W, 3) RGB uint8.
+        (H, W, 3) RGB uint8, a new array.
     """
     _check_image(image)
-    colors = _colors(_resize_map(cam, image), cv2.COLORMAP_JET)
-    return cv2.addWeighted(image, 1 - alpha, colors.copy(), alpha, 0)
+    cam = _resize_map(cam, image)
+    return _mix(image, _colors(cam), _MAX_ALPHA * np.sqrt(cam)[..., None])
 
 
 def map_layer(values: np.ndarray) -> np.ndarray:
@@ -86,7 +85,7 @@ def map_layer(values: np.ndarray) -> np.ndarray:
     """
     values = np.nan_to_num(np.asarray(values, np.float32)).clip(0, 1)
     alpha = np.rint(255 * np.sqrt(values)).astype(np.uint8)
-    return np.dstack([_colors(values, MAP_COLORS), alpha])
+    return np.dstack([_colors(values), alpha])
 
 
 def label_layer(label: np.ndarray, palette: Palette) -> np.ndarray:
@@ -109,24 +108,19 @@ def label_layer(label: np.ndarray, palette: Palette) -> np.ndarray:
     return layer
 
 
-def draw_cam(
-    image: np.ndarray, cam: np.ndarray, title: str, colormap: int = cv2.COLORMAP_TURBO
-) -> np.ndarray:
-    """Lay a CAM over its photo: the photo itself at 0, more and more of the colour towards 1.
+def draw_cam(image: np.ndarray, cam: np.ndarray, title: str) -> np.ndarray:
+    """Lay a CAM over its photo (:func:`overlay_cam`), with title and scale beneath.
 
     Args:
         image: (H, W, 3) RGB uint8.
-        cam: (h, w) in 0..1, resized to the image bilinearly; values outside are clipped.
+        cam: (h, w) in 0..1.
         title: text beneath, such as the class and its score.
-        colormap: one of OpenCV's.
 
     Returns:
         (H', W', 3) RGB uint8: the picture at its readable size, with title and scale beneath.
     """
-    photo = fit_photo(image)
-    cam = _resize_map(cam, photo)
-    mixed = _mix(photo, _colors(cam, colormap), _MAX_ALPHA * np.sqrt(cam)[..., None])
-    colors = _colors(np.asarray([_STEPS], np.float32), colormap)[0]
+    mixed = overlay_cam(fit_photo(image), cam)
+    colors = _colors(np.asarray([_STEPS], np.float32))[0]
     scale = [(f"{step:g}", color) for step, color in zip(_STEPS, colors, strict=True)]
     return add_legend(mixed, [(title, None), *scale])
 
@@ -324,9 +318,9 @@ def _resize_map(cam: np.ndarray, image: np.ndarray) -> np.ndarray:
     return cv2.resize(cam, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _colors(values: np.ndarray, colormap: int) -> np.ndarray:
+def _colors(values: np.ndarray) -> np.ndarray:
     """Give the colours (..., 3) RGB of values (h, w) in 0..1."""
-    return cv2.applyColorMap(np.rint(255 * values).astype(np.uint8), colormap)[..., ::-1]
+    return cv2.applyColorMap(np.rint(255 * values).astype(np.uint8), _MAP_COLORS)[..., ::-1]
 
 
 def _draw_borders(picture: np.ndarray, label: np.ndarray, palette: Palette) -> None:

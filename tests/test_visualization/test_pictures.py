@@ -4,10 +4,10 @@ import pytest
 from afa.visualization import (
     draw_cam,
     draw_segments,
-    heatmap,
     label_areas,
     legend_entries,
     mark_points,
+    overlay_cam,
     overlay_label,
     query_points,
 )
@@ -72,23 +72,24 @@ def test_overlay_refuses_what_does_not_fit(image, label, text):
         overlay_label(image, label, PALETTE)
 
 
-def test_heatmap_is_blue_at_0_and_red_at_1():
-    drawn = heatmap(_grey(1, 2, 0), np.array([[0.0, 1.0]]), alpha=1.0)
-    assert drawn[0, 0].tolist() == [0, 0, 128]
-    assert drawn[0, 1].tolist() == [128, 0, 0]
+def test_the_photo_stays_at_0_and_yellow_comes_at_1():
+    drawn = overlay_cam(_grey(1, 2), np.array([[0.0, 1.0]])).astype(int)
+    red, green, blue = drawn[0, 1]
+    assert (drawn[0, 0] == 100).all() and min(red, green) > 150 > 2 * blue
 
 
-def test_heatmap_is_not_stretched_and_is_clipped():
-    low = heatmap(_grey(), np.full((2, 2), 0.1))
-    assert (low == heatmap(_grey(), np.full((2, 2), 0.1)[:1])).all()
-    assert not (low == heatmap(_grey(), np.full((2, 2), 0.9))).all()
-    assert (heatmap(_grey(), np.full((2, 2), 7.0)) == heatmap(_grey(), np.ones((2, 2)))).all()
-    not_a_number = np.full((2, 2), np.nan)
-    assert (heatmap(_grey(), not_a_number) == heatmap(_grey(), np.zeros((2, 2)))).all()
+def test_more_of_the_colour_comes_with_the_value():
+    drawn = overlay_cam(_grey(1, 500), np.linspace(0, 1, 500, dtype=np.float32)[None])
+    distance = np.abs(drawn[0].astype(int) - 100).sum(1)
+    assert distance[0] == 0 and distance[5] < distance[40] < distance[90]
 
 
-def test_heatmap_is_resized_to_the_photo():
-    assert heatmap(_grey(5, 9), np.eye(3)).shape == (5, 9, 3)
+def test_maps_are_not_stretched_but_resized_and_clipped():
+    low, high = (overlay_cam(_grey(), np.full((2, 2), value)) for value in (0.1, 0.9))
+    assert not (low == high).all()
+    assert (overlay_cam(_grey(), np.full((2, 2), 7.0)) == overlay_cam(_grey(), np.ones(1))).all()
+    assert (overlay_cam(_grey(), np.full((2, 2), np.nan)) == 100).all()
+    assert overlay_cam(_grey(5, 9), np.eye(3)).shape == (5, 9, 3)
 
 
 def test_marks_stand_at_their_points():
@@ -121,27 +122,6 @@ def test_numbers_are_whole_in_the_corners():
 
 def _large():
     return _grey(500, 500)
-
-
-def test_the_photo_stays_at_0_and_red_comes_at_1():
-    cam = np.zeros((500, 500), np.float32)
-    cam[:, 250:] = 1
-    drawn = draw_cam(_large(), cam, "cat")
-    assert (drawn[:500, :250] == 100).all()
-    red, green, blue = drawn[100, 400].astype(int)
-    assert red > 100 > green > blue - 30 and red > 2 * blue
-
-
-def test_more_of_the_colour_comes_with_the_value():
-    drawn = draw_cam(_large(), np.linspace(0, 1, 500, dtype=np.float32)[None], "cat")
-    distance = np.abs(drawn[200].astype(int) - 100).sum(1)
-    assert distance[0] == 0 and distance[5] < distance[40] < distance[90]
-
-
-def test_it_is_resized_to_the_photo_and_clipped():
-    high = draw_cam(_large(), np.full((3, 5), 7.0), "cat")
-    assert (high == draw_cam(_large(), np.ones((1, 1)), "cat")).all()
-    assert (draw_cam(_large(), np.full((2, 2), np.nan), "cat")[:500] == 100).all()
 
 
 def test_title_stands_beneath():

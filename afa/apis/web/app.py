@@ -38,7 +38,6 @@ from afa.models.segmentors.base import label_kinds
 from afa.utils.cli import machine_sentence
 from afa.visualization import draw_cam, draw_segments, label_areas, mark_points
 from afa.visualization.pictures import (
-    MAP_COLORS,
     fit_photo,
     label_layer,
     map_layer,
@@ -366,7 +365,7 @@ class _Pages:
             (y, x), (height, width) = (_share(query, name) for name in "yx"), shown.shape[:2]
             point = (min(int(y * height), height - 1), min(int(x * width), width - 1))
             shown = mark_points(shown, [point], [])
-        picture = draw_cam(shown, values, title, MAP_COLORS)
+        picture = draw_cam(shown, values, title)
         return encode_picture(picture, ".jpg"), f"{stem}_{title.partition(',')[0]}.jpg"
 
 

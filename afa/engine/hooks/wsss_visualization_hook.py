@@ -18,9 +18,9 @@ from afa.engine.dist import unwrapped
 from afa.utils.evaluating import evaluating, keep_random_state
 from afa.visualization import (
     grid,
-    heatmap,
     legend_entries,
     mark_points,
+    overlay_cam,
     overlay_label,
     query_points,
 )
@@ -131,7 +131,7 @@ class WSSSVisualizationHook(Hook):
             maps = [*look.labels.values(), *truth]
             shown += maps
             overlays = [overlay_label(look.image, label, palette) for label in maps]
-            cams = [heatmap(look.image, cam) for cam in look.cams.values()][:num_cams]
+            cams = [overlay_cam(look.image, cam) for cam in look.cams.values()][:num_cams]
             blank = [np.full_like(look.image, 255)] * (num_cams - len(cams))
             rows.append([look.image, *cams, *blank, *overlays])
             names = [classes[value] for value in look.cams][:num_cams] or ["no class"]
@@ -153,7 +153,7 @@ class WSSSVisualizationHook(Hook):
                 h, w = look.token_grid
                 token = (y * h // size[0]) * w + x * w // size[1]
                 for maps in look.query_maps.values():
-                    drawn = heatmap(look.image, maps[token].reshape(h, w))
+                    drawn = overlay_cam(look.image, maps[token].reshape(h, w))
                     row.append(mark_points(drawn, [(y, x)], [number]))
             rows.append(row)
         numbers = range(1, self.num_queries + 1)

@@ -17,7 +17,7 @@ from afa.engine.hooks import WSSSVisualizationHook
 from afa.engine.hooks import wsss_visualization_hook as module
 from afa.engine.runner import build_runner
 from afa.models.segmentors.base import TrainingView
-from afa.visualization import heatmap
+from afa.visualization import overlay_cam
 
 MAX_ITERS = 4
 
@@ -179,7 +179,7 @@ def test_each_class_has_a_cam_of_its_own_with_its_name(drawn):
         ["", "b", "d", "c", "", ""], ["", "c", "", "", "", ""], ["", "no class", "", "", "", ""]
     ]  # fmt: skip
     for picture, height in zip(rows[0][1:4], (0.4, 0.3, 0.2), strict=True):
-        expected = heatmap(one.image, np.full((40, 60), height))
+        expected = overlay_cam(one.image, np.full((40, 60), height))
         assert np.abs(picture.astype(int) - expected).max() <= 1
     assert all((picture == 255).all() for picture in (*rows[1][2:4], *rows[2][1:4]))
 
