@@ -21,11 +21,12 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from afa.datasets.shapes import write_shapes
 from afa.engine.config import load_config
 from afa.engine.hooks.console_progress_hook import FIGURES, ConsoleProgressHook
+from afa.engine.hooks.report_hook import REPORT
 from afa.engine.runner import build_runner
 from afa.files.photo import write_picture
 from afa.files.whole_file import write_json
 from afa.utils.environment import collect_versions, device_name
-from afa.utils.home import ROOT, python_text, run_text
+from afa.utils.home import ROOT, run_text
 from afa.utils.progress import time_text
 from afa.visualization.sheet import sample_sheet
 
@@ -34,7 +35,7 @@ MARKER = ".afa_demo"  # tells a folder of the demo, whose files may be replaced,
 SUMMARY, SHEET = "summary.json", "summary.png"
 _PLAIN = (type(None), str, int, float, list, tuple, dict)  # what JSON has
 _RUN_FOLDER = re.compile(r"\d{8}_\d{6}")
-_RUN_FILE = re.compile(r"((best_.+|iter_\d+)\.pth|last_checkpoint|.+_shapes-.+\.py|summary\..+)")
+_RUN_FILE = re.compile(r"((best_.+|iter_\d+)\.pth|last_checkpoint|.+_shapes-.+\.py|(summary|report)\..+)")
 
 
 def prepare_work_dir(work_dir: str | Path) -> bool:
@@ -210,6 +211,8 @@ def draw_sheet(runner: Runner, metrics: Mapping[str, float], num_images: int = 1
 def _say_end(summary: Mapping[str, Any], work_dir: str) -> None:
     """Print figures, places and what to try next."""
     figures, checkpoint = summary["figures"], summary["checkpoint"]
+    weights = f"{work_dir}/{checkpoint}"
+    photo = f"{summary['options']['data_root']}/JPEGImages/val_00000.jpg"
     spent = time_text(summary["seconds"]["total"])
     lines = [f"\nDone in {spent}. In percent, on the validation images:"]
     for key, text in FIGURES.items():
@@ -220,14 +223,16 @@ def _say_end(summary: Mapping[str, Any], work_dir: str) -> None:
     lines += [
         "The network was trained on image labels alone; masks were only used to measure.",
         f"\nEverything is in {work_dir}:",
+        f"  {REPORT:<28}the training at a glance: open it in a browser",
         f"  {SHEET:<28}photo, CAM, PAR, propagated label, prediction, truth",
         f"  {SUMMARY:<28}all figures, seconds, peak memory, versions",
         f"  {checkpoint:<28}the weights that were tested",
         f"  {'<date>_<time>/':<28}logs, and pictures made during training (vis_data/vis_image)",
         "\nWhat to try next:",
-        f"  {python_text()} -m tensorboard.main --logdir {work_dir}",
+        f"  {run_text('predict', weights, photo, '--cam')}",
+        f"  {run_text('web', weights)}",
         f"  {run_text('train', summary['config'])}",
-        f"  {run_text('test', summary['config'], f'{work_dir}/{checkpoint}')}",
-        "  README.md: training on VOC and COCO, and on your own photos",
+        f"  {run_text('test', summary['config'], weights)}",
+        f"  {run_text('config')} (lists the recipes: VOC, COCO, photos of your own)",
     ]
     print("\n".join(lines), flush=True)

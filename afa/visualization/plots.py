@@ -143,7 +143,7 @@ def bars_plot(groups: Sequence[tuple[str, Mapping[str, float]]], ylabel: str) ->
         A PNG.
     """
     names = list(dict.fromkeys(name for _, values in groups for name in values))
-    figure = Figure(figsize=(max(6, 0.45 * len(names) + 3), 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(max(6, 0.35 * len(names) + 3), 4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.set_prop_cycle(color=_COLORS)
     width = 0.8 / len(groups)

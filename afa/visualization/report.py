@@ -25,7 +25,8 @@ _FULL_MATRIX = 25  # classes; the matrix of more cannot be read
 _MIXED_UP = 10  # pairs of classes
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 0 auto; padding: 1rem; }
+p { max-width: 52rem; }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
 .scroll { overflow-x: auto; margin: .5rem 0; } .scroll img { background: white; }
 figure { margin: 0; }

@@ -1,13 +1,13 @@
-"""What a model makes of some images, side by side: photo, label maps of every kind, truth."""
+"""What a model makes of some images, side by side: photo, CAMs, label maps of every kind, truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from mmcv import imread
 
 from afa.visualization.grid import grid
-from afa.visualization.pictures import legend_entries, overlay_label
+from afa.visualization.pictures import legend_entries, overlay_cam, overlay_label
 
 # Title of a column -> field of the data sample and prefix of its figures.
 COLUMNS = {
@@ -17,6 +17,7 @@ COLUMNS = {
     "prediction": ("pred_sem_seg", "seg"),
     "truth": ("gt_sem_seg", ""),
 }
+MAX_CAMS = 3  # in a row
 
 
 def sample_sheet(
@@ -26,10 +27,11 @@ def sample_sheet(
     notes: Sequence[str] | None = None,
     cell: int = 160,
 ) -> np.ndarray:
-    """Draw a row for each sample: its photo and the label maps that all samples have.
+    """Draw a row for each sample: its photo, and the CAMs and label maps that all samples have.
 
     Args:
-        samples: data samples with label maps, which name their photo (``img_path``).
+        samples: data samples with label maps, which name their photo (``img_path``), and may have
+            ``cams`` (see ``WSSSSegmentor.predict_pseudo_labels``).
         metainfo: ``classes`` and ``palette``.
         figures: the mIoU of each kind of map, such as ``seg/mIoU``, stands in the titles.
         notes: text for each sample, in the place of the names of its classes.
@@ -44,17 +46,37 @@ def sample_sheet(
         for title, (field, _) in COLUMNS.items()
         if all(field in sample for sample in samples)
     }
-    rows, names, shown = [], [], []
+    num_cams = 0
+    if all("cams" in sample for sample in samples):
+        num_cams = min(MAX_CAMS, max(len(sample.cams.label_values) for sample in samples))
+    rows, names, captions, shown = [], [], [], []
     for number, sample in enumerate(samples):
         photo = imread(sample.metainfo["img_path"], channel_order="rgb")
         labels = [sample.get(field).data[0].cpu().numpy() for field in columns.values()]
         shown += labels
-        rows.append([photo, *(overlay_label(photo, label, palette) for label in labels)])
+        heat = dict(_cams(sample, photo, classes, num_cams)) if num_cams else {}
+        blank = [np.full_like(photo, 255)] * (num_cams - len(heat))
+        overlays = [overlay_label(photo, label, palette) for label in labels]
+        rows.append([photo, *heat.values(), *blank, *overlays])
+        captions.append(["", *heat, *[""] * (len(blank) + len(overlays))])
         present = [classes[v] for v in np.unique(labels[-1:]) if 0 < v < len(classes)]
         note = notes[number] if notes else ", ".join(present)
         names.append(f"{sample.metainfo.get('img_id', '')}: {note}")
-    titles = ["photo\n", *(_title(title, figures) for title in columns)]
-    return grid(rows, titles, names, legend_entries(shown, classes, palette), cell=cell)
+    heat_titles = ["CAM of a class\n"] * num_cams
+    titles = ["photo\n", *heat_titles, *(_title(title, figures) for title in columns)]
+    legend = legend_entries(shown, classes, palette)
+    return grid(rows, titles, names, legend, cell=cell, captions=captions)
+
+
+def _cams(
+    sample: Any, photo: np.ndarray, classes: Sequence[str], number: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Give name with score, and picture, of the CAMs of a sample, those of the best scores."""
+    scores = [float(sample.pred_label[value - 1]) for value in sample.cams.label_values]
+    for index in np.argsort(scores)[::-1][:number]:
+        name = classes[sample.cams.label_values[index]]
+        cam = sample.cams.data[index].float().cpu().numpy()
+        yield f"{name} {scores[index]:.2f}", overlay_cam(photo, cam)
 
 
 def _title(title: str, figures: Mapping[str, float]) -> str:

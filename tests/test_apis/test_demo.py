@@ -83,7 +83,7 @@ def test_console_is_calm_and_the_log_is_not(folders):
     assert f"Generated 16 training and 6 validation pictures in {shapes}" in said
     assert "train 12/12 phase propagated loss" in said and "s left" in said
     assert "val at iteration 12: classification F1" in said
-    assert "What to try next" in said and "summary.png" in said
+    assert "What to try next" in said and "summary.png" in said and "report.html" in said
     assert len(said.splitlines()) < 40
     for noise in ("System environment", "default_hooks", "Loads checkpoint", "Iter(train)"):
         assert noise not in said

@@ -36,3 +36,23 @@ def test_figures_and_notes_change_the_titles(tmp_path):
     plain = sample_sheet([sample], META, {})
     assert (plain != sample_sheet([sample], META, {"seg/mIoU": 12.3})).any()
     assert (plain != sample_sheet([sample], META, {}, ["IoU 12"])).any()
+
+
+def test_cams_stand_beside_their_photo_the_best_scores_first(tmp_path):
+    meta = dict(classes=("background", *"abcd"), palette=[[0, 0, 0]] * 5)
+    one = _sample(tmp_path, "a", pred_sem_seg=0)
+    cams = torch.tensor([0.0, 1.0, 0.0, 0.0])[:, None, None].expand(4, 20, 20)
+    cams = PixelData(data=cams, metainfo=dict(label_values=[1, 2, 3, 4]))
+    one.set_data(dict(cams=cams, pred_label=torch.tensor([0.1, 0.9, 0.2, 0.3])))
+    other = _sample(tmp_path, "b", pred_sem_seg=0)
+    none = PixelData(data=torch.zeros(0, 20, 20), metainfo=dict(label_values=[]))
+    other.set_data(dict(cams=none, pred_label=torch.zeros(4)))
+    sheet = sample_sheet([one, other], meta, {}, cell=60)
+    assert sheet.shape[1] == 6 + 5 * 66  # photo, three of the four CAMs, prediction
+    first, second = sheet[110], sheet[195]
+    red, green, blue = first[96].astype(int)  # b: it has 1 everywhere
+    assert min(red, green) > 150 > 2 * blue
+    assert (first[162] == 128).all()  # d: 0 everywhere, the photo alone
+    assert (second[[96, 162, 228]] == 255).all()
+    alone = sample_sheet([one, _sample(tmp_path, "c", pred_sem_seg=0)], meta, {}, cell=60)
+    assert alone.shape[1] == 6 + 2 * 66  # one has no CAMs: columns are what all have

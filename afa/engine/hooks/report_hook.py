@@ -38,6 +38,7 @@ REPORT = "report.html"
 _PARTS, _STATE = "report", "state.json"  # what a resumed run goes on with
 _EXTREMES = 4  # best and worst photos
 _MAX_STEPS = 8  # validations whose pictures are in the report
+_CELL = 132  # pixels of a picture: photo, three CAMs, four kinds of labels, truth on a desktop
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 80)
 
 
@@ -84,6 +85,14 @@ class ReportHook(Hook):
         self._shown, self._confusion = [], None
         self._extremes = {"best": [], "worst": []}
 
+    def before_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Ask for the CAMs of a chosen image, which are computed for its labels anyway."""
+        samples = (data_batch or {}).get("data_samples")
+        if runner.rank == 0 and samples and batch_idx in self._chosen:
+            samples[0].set_metainfo(dict(keep_cams=True))
+
     def after_val_iter(
         self,
         runner: Runner,
@@ -91,7 +100,7 @@ class ReportHook(Hook):
         data_batch: dict | None = None,
         outputs: Sequence[Any] | None = None,
     ) -> None:
-        """Keep the label maps of the chosen images, and of the best and worst ones."""
+        """Keep the maps of the chosen images, and the label maps of the best and worst ones."""
         if runner.rank != 0 or not outputs:
             return
         samples = [one for one in outputs if isinstance(one, SegDataSample)]
@@ -142,7 +151,7 @@ class ReportHook(Hook):
         """Keep the pictures of a validation beside the report."""
         if self._shown:
             metainfo = runner.val_dataloader.dataset.metainfo
-            sheet = sample_sheet(self._shown, metainfo, self._figures, cell=144)
+            sheet = sample_sheet(self._shown, metainfo, self._figures, cell=_CELL)
             step = Path(runner.work_dir) / _PARTS / f"step_{runner.iter:08d}.jpg"
             write_bytes(step, encode_picture(sheet, ".jpg", _QUALITY))
             self._shown = []
@@ -185,14 +194,16 @@ class ReportHook(Hook):
                 continue
             notes = [f"mean IoU of its classes {abs(value):.0f}" for value, _, _ in kept]
             metainfo = runner.val_dataloader.dataset.metainfo
-            sheet = sample_sheet([sample for *_, sample in kept], metainfo, {}, notes, cell=144)
+            sheet = sample_sheet([sample for *_, sample in kept], metainfo, {}, notes, cell=_CELL)
             drawn[f"The {kind} images"] = encode_picture(sheet, ".jpg", _QUALITY)
         return drawn
 
 
 def _kept(sample: Any) -> SegDataSample:
-    """Copy the label maps of a sample in a byte a pixel, off the device."""
+    """Copy the maps of a sample, off the device: labels in a byte a pixel, CAMs in two."""
     kept = SegDataSample(metainfo=sample.metainfo)
+    for field in [field for field in ("pred_label", "cams") if field in sample]:
+        kept.set_data({field: sample.get(field).to("cpu", torch.float16)})
     for field in [field for field, _ in COLUMNS.values() if field in sample]:
         data = sample.get(field).data.to("cpu", torch.uint8)
         kept.set_data({field: PixelData(data=data)})

@@ -24,8 +24,7 @@ from afa.visualization import (
     overlay_label,
     query_points,
 )
-
-_MAX_CAMS = 3  # in a row
+from afa.visualization.sheet import MAX_CAMS
 
 
 class _Look(NamedTuple):
@@ -124,7 +123,7 @@ class WSSSVisualizationHook(Hook):
         """Draw one row an image: photo, CAM and label maps."""
         classes, palette = self._metainfo["classes"], self._metainfo["palette"]
         rows, shown, captions = [], [], []
-        num_cams = max(1, *(min(len(look.cams), _MAX_CAMS) for look in looks))
+        num_cams = max(1, *(min(len(look.cams), MAX_CAMS) for look in looks))
         has_truth = all(look.truth is not None for look in looks)
         for look in looks:
             truth = [look.truth] if has_truth and look.truth is not None else []

@@ -264,6 +264,9 @@ class WSSSSegmentor(BaseSegmentor):
     ) -> None:
         """Write the label map of every kind, ``pred_cam`` and so on, into the data samples.
 
+        Where the metainfo says ``keep_cams``, the CAMs (M, h, w) in 0..1 are written too, as
+        ``cams``, whose metainfo has the ``label_values`` 1..K of their classes.
+
         Args:
             inputs: (B, 3, H, W) network inputs.
             scores: (B, K) probabilities of the classes, for images without ``gt_label``.
@@ -291,6 +294,12 @@ class WSSSSegmentor(BaseSegmentor):
                     sample.metainfo.get("ori_shape", inputs.shape[2:])[:2],
                 )
                 sample.set_data({f"pred_{kind}": PixelData(data=label)})
+        for cams, idx, sample in zip(maps.cams, class_idx, data_samples, strict=True):
+            if sample.metainfo.get("keep_cams"):
+                padding = sample.metainfo.get("img_padding_size")
+                cams = cut_padding(cams[None, idx >= 0], inputs.shape[2:], padding)[0]
+                values = (idx[idx >= 0] + 1).tolist()
+                sample.set_data(dict(cams=PixelData(data=cams, metainfo=dict(label_values=values))))
 
     # ---- mmseg's modes --------------------------------------------------------------------------
 

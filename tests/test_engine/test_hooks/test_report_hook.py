@@ -7,22 +7,30 @@ from mmseg.structures import SegDataSample
 from toy_faults import run_tool
 from toy_run import make_cfg
 
-from afa.engine.hooks import ReportHook
+from afa.engine.hooks import ReportHook, report_hook
 from afa.engine.hooks.report_hook import _loss_names, _scalars
 from afa.engine.runner import build_runner
 from afa.files.whole_file import write_json
+from afa.visualization.sheet import sample_sheet
 
 
 def _steps(page):
     return [int(step) for step in re.findall(r"<figcaption>iteration (\d+)", page)]
 
 
-def test_a_training_leaves_a_report_with_the_pictures_of_every_validation(world, capfd):
+def test_a_training_leaves_a_report_with_the_pictures_of_every_validation(
+    world, capfd, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        report_hook, "sample_sheet", lambda *args, **kw: drawn.append(args) or sample_sheet(*args)
+    )
     options = "--cfg-options train_cfg.val_interval=2 default_hooks.logger.interval=1 "
     options += "default_hooks.checkpoint.interval=2"
     assert run_tool(f"train.py afa.py --work-dir out --iters 4 {options}") == 0
     said = "".join(capfd.readouterr())
     assert re.search(r"The report of this run is \S+/out/report\.html\.", said)
+    assert all("cams" in sample for sample in drawn[0][0])  # heat maps of the CAMs
     page = (world / "out/report.html").read_text()
     assert _steps(page) == [2, 4] and "Still training" not in page
     for title in ("Figures", "The recipe", "Over the training", "Each class", "The best images"):

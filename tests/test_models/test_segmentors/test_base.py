@@ -99,6 +99,20 @@ def test_predicted_labels_are_made_of_the_soft_maps():
         assert len(expected.unique()) > 1
 
 
+def test_cams_come_along_where_they_are_asked_for():
+    model = _tuned(test_cfg=dict(pseudo_labels=True))
+    inputs, meta = make_inputs(height=32, width=48), dict(ori_shape=(24, 28), keep_cams=True)
+    one = make_samples(LABELS[:1], img_padding_size=(0, 20, 0, 8), **meta)
+    with torch.no_grad():
+        cut, plain = model(inputs, one + make_samples(LABELS[1:]), mode="predict")
+        cams, _ = model.cams_and_walk(inputs, present_classes(torch.tensor(LABELS)), False)
+    assert cut.cams.label_values == [1, 3] and "cams" not in plain
+    torch.testing.assert_close(cut.cams.data, cams[0, :, :24, :28])
+    (none,) = make_samples([[0, 0, 0]], keep_cams=True)
+    with torch.no_grad():
+        assert model(inputs[:1], [none], mode="predict")[0].cams.data.shape == (0, 32, 48)
+
+
 METAS = [
     dict(ori_shape=(20, 31)),
     dict(ori_shape=(20, 31, 3)[:2], img_padding_size=(0, 3, 0, 2)),
