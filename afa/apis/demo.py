@@ -35,7 +35,9 @@ MARKER = ".afa_demo"  # tells a folder of the demo, whose files may be replaced,
 SUMMARY, SHEET = "summary.json", "summary.png"
 _PLAIN = (type(None), str, int, float, list, tuple, dict)  # what JSON has
 _RUN_FOLDER = re.compile(r"\d{8}_\d{6}")
-_RUN_FILE = re.compile(r"((best_.+|iter_\d+)\.pth|last_checkpoint|.+_shapes-.+\.py|(summary|report)\..+)")
+_RUN_FILE = re.compile(
+    r"((best_.+|iter_\d+)\.pth|last_checkpoint|.+_shapes-.+\.py|(summary|report)\..+)"
+)
 
 
 def prepare_work_dir(work_dir: str | Path) -> bool:
