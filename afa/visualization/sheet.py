@@ -48,7 +48,7 @@ def sample_sheet(
     }
     num_cams = 0
     if all("cams" in sample for sample in samples):
-        num_cams = min(MAX_CAMS, max(len(sample.cams.label_values) for sample in samples))
+        num_cams = min(MAX_CAMS, max(len(sample.cams) for sample in samples))
     rows, names, captions, shown = [], [], [], []
     for number, sample in enumerate(samples):
         photo = imread(sample.metainfo["img_path"], channel_order="rgb")
@@ -72,10 +72,10 @@ def _cams(
     sample: Any, photo: np.ndarray, classes: Sequence[str], number: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Give name with score, and picture, of the CAMs of a sample, those of the best scores."""
-    scores = [float(sample.pred_label[value - 1]) for value in sample.cams.label_values]
+    scores = [float(sample.pred_label[value - 1]) for value in sample.cam_values]
     for index in np.argsort(scores)[::-1][:number]:
-        name = classes[sample.cams.label_values[index]]
-        cam = sample.cams.data[index].float().cpu().numpy()
+        name = classes[sample.cam_values[index]]
+        cam = sample.cams[index].float().cpu().numpy()
         yield f"{name} {scores[index]:.2f}", overlay_cam(photo, cam)
 
 

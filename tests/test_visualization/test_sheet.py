@@ -42,11 +42,11 @@ def test_cams_stand_beside_their_photo_the_best_scores_first(tmp_path):
     meta = dict(classes=("background", *"abcd"), palette=[[0, 0, 0]] * 5)
     one = _sample(tmp_path, "a", pred_sem_seg=0)
     cams = torch.tensor([0.0, 1.0, 0.0, 0.0])[:, None, None].expand(4, 20, 20)
-    cams = PixelData(data=cams, metainfo=dict(label_values=[1, 2, 3, 4]))
+    one.set_metainfo(dict(cam_values=[1, 2, 3, 4]))
     one.set_data(dict(cams=cams, pred_label=torch.tensor([0.1, 0.9, 0.2, 0.3])))
     other = _sample(tmp_path, "b", pred_sem_seg=0)
-    none = PixelData(data=torch.zeros(0, 20, 20), metainfo=dict(label_values=[]))
-    other.set_data(dict(cams=none, pred_label=torch.zeros(4)))
+    other.set_metainfo(dict(cam_values=[]))
+    other.set_data(dict(cams=torch.zeros(0, 20, 20), pred_label=torch.zeros(4)))
     sheet = sample_sheet([one, other], meta, {}, cell=60)
     assert sheet.shape[1] == 6 + 5 * 66  # photo, three of the four CAMs, prediction
     first, second = sheet[110], sheet[195]

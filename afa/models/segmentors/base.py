@@ -264,8 +264,8 @@ class WSSSSegmentor(BaseSegmentor):
     ) -> None:
         """Write the label map of every kind, ``pred_cam`` and so on, into the data samples.
 
-        Where the metainfo says ``keep_cams``, the CAMs (M, h, w) in 0..1 are written too, as
-        ``cams``, whose metainfo has the ``label_values`` 1..K of their classes.
+        Where the metainfo says ``keep_cams``, the CAMs ``cams`` (M, h, w) in 0..1 are written too,
+        and the metainfo gets ``cam_values``, the label values 1..K of their classes.
 
         Args:
             inputs: (B, 3, H, W) network inputs.
@@ -298,8 +298,8 @@ class WSSSSegmentor(BaseSegmentor):
             if sample.metainfo.get("keep_cams"):
                 padding = sample.metainfo.get("img_padding_size")
                 cams = cut_padding(cams[None, idx >= 0], inputs.shape[2:], padding)[0]
-                values = (idx[idx >= 0] + 1).tolist()
-                sample.set_data(dict(cams=PixelData(data=cams, metainfo=dict(label_values=values))))
+                sample.set_data(dict(cams=cams))
+                sample.set_metainfo(dict(cam_values=(idx[idx >= 0] + 1).tolist()))
 
     # ---- mmseg's modes --------------------------------------------------------------------------
 

@@ -106,11 +106,11 @@ def test_cams_come_along_where_they_are_asked_for():
     with torch.no_grad():
         cut, plain = model(inputs, one + make_samples(LABELS[1:]), mode="predict")
         cams, _ = model.cams_and_walk(inputs, present_classes(torch.tensor(LABELS)), False)
-    assert cut.cams.label_values == [1, 3] and "cams" not in plain
-    torch.testing.assert_close(cut.cams.data, cams[0, :, :24, :28])
+    assert cut.cam_values == [1, 3] and "cams" not in plain
+    torch.testing.assert_close(cut.cams, cams[0, :, :24, :28])
     (none,) = make_samples([[0, 0, 0]], keep_cams=True)
     with torch.no_grad():
-        assert model(inputs[:1], [none], mode="predict")[0].cams.data.shape == (0, 32, 48)
+        assert model(inputs[:1], [none], mode="predict")[0].cams.shape == (0, 32, 48)
 
 
 METAS = [
