@@ -5,7 +5,7 @@ import json
 import matplotlib.pyplot as plt
 import pytest
 
-LENGTH = "iterations, labels_from = 290, 240"
+LENGTH = "iterations, labels_from = 360, 290"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_every_cell_runs_and_pictures_come(cells, tmp_path, monkeypatch, capsys)
     names = {"__name__": "__main__"}
     for code in source:
         code = code.replace(LENGTH, "iterations, labels_from = 72, 60").replace(
-            "num_train=400", "num_train=16"
+            "num_train=800", "num_train=16"
         )
         exec(compile(code, "shapes.ipynb", "exec"), names)
     plt.close("all")
