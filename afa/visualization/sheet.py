@@ -7,7 +7,7 @@ import numpy as np
 from mmcv import imread
 
 from afa.visualization.grid import grid
-from afa.visualization.pictures import legend_entries, overlay_cam, overlay_label
+from afa.visualization.pictures import IGNORE_INDEX, legend_entries, overlay_cam, overlay_label
 
 # Title of a column -> field of the data sample and prefix of its figures.
 COLUMNS = {
@@ -34,7 +34,8 @@ def sample_sheet(
             ``cams`` (see ``WSSSSegmentor.predict_pseudo_labels``).
         metainfo: ``classes`` and ``palette``.
         figures: the mIoU of each kind of map, such as ``seg/mIoU``, stands in the titles.
-        notes: text for each sample, in the place of the names of its classes.
+        notes: text for each sample, in the place of the names of its classes (image labels, or
+            else those of its mask).
         cell: width of a picture in pixels.
 
     Returns:
@@ -59,13 +60,21 @@ def sample_sheet(
         overlays = [overlay_label(photo, label, palette) for label in labels]
         rows.append([photo, *heat.values(), *blank, *overlays])
         captions.append(["", *heat, *[""] * (len(blank) + len(overlays))])
-        present = [classes[v] for v in np.unique(labels[-1:]) if 0 < v < len(classes)]
-        note = notes[number] if notes else ", ".join(present)
+        note = notes[number] if notes else ", ".join(classes[v] for v in _present(sample))
         names.append(f"{sample.metainfo.get('img_id', '')}: {note}")
     heat_titles = ["CAM of a class\n"] * num_cams
     titles = ["photo\n", *heat_titles, *(_title(title, figures) for title in columns)]
     legend = legend_entries(shown, classes, palette)
     return grid(rows, titles, names, legend, cell=cell, captions=captions)
+
+
+def _present(sample: Any) -> list[int]:
+    """List the label values 1..K of an image: its image labels, or else those in its mask."""
+    if "gt_label" in sample:
+        return [int(index) + 1 for index in sample.gt_label.nonzero()]
+    if "gt_sem_seg" in sample:
+        return [v for v in sample.gt_sem_seg.data.unique().tolist() if v not in (0, IGNORE_INDEX)]
+    return []
 
 
 def _cams(

@@ -4,7 +4,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from afa.visualization.sheet import sample_sheet
+from afa.visualization.sheet import _present, sample_sheet
 
 META = dict(classes=("background", "dog"), palette=[[0, 0, 0], [255, 0, 0]])
 
@@ -56,3 +56,11 @@ def test_cams_stand_beside_their_photo_the_best_scores_first(tmp_path):
     assert (second[[96, 162, 228]] == 255).all()
     alone = sample_sheet([one, _sample(tmp_path, "c", pred_sem_seg=0)], meta, {}, cell=60)
     assert alone.shape[1] == 6 + 2 * 66  # one has no CAMs: columns are what all have
+
+
+def test_a_row_names_the_image_labels_and_no_prediction(tmp_path):
+    known = _sample(tmp_path, "a", pred_sem_seg=1, gt_sem_seg=0)
+    known.set_data(dict(gt_label=torch.tensor([0.0, 1.0, 1.0])))
+    assert _present(known) == [2, 3]
+    assert _present(_sample(tmp_path, "b", pred_sem_seg=1, gt_sem_seg=2)) == [2]
+    assert _present(_sample(tmp_path, "c", pred_sem_seg=1)) == []

@@ -78,7 +78,10 @@ def outcome(figures: Mapping[str, Any], kinds: list[str], max_iters: int) -> tup
         )
     labels = {kind: value for kind, value in found.items() if kind in KINDS}
     if not found or (SEG in kinds and SEG not in found):
-        lines.append("No figure says how well it segments, since no masks were compared: look.")
+        lines.append(
+            "No figure says how well it segments, since no masks were compared: look at the "
+            "pictures in report.html."
+        )
         if SEG in kinds and len(kinds) > 1:
             lines.append(
                 f"Where '--kind {SEG}' looks worse than '--kind {kinds[-2]}', the segmentation "

@@ -2,7 +2,8 @@
 
 import heapq
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ class ReportHook(Hook):
     """Gather what a validation makes of its images, and write the report of the run.
 
     The first process writes; of several, it shows the images that it validates itself. No image
-    goes through the network for it. A run without validation has its losses alone.
+    goes through the network for it, but those that are shown where a validation makes no labels of
+    CAMs. A run without validation has its losses alone.
 
     Args:
         num_images: images that are shown at every validation, spread evenly over the set.
@@ -105,6 +107,8 @@ class ReportHook(Hook):
             return
         samples = [one for one in outputs if isinstance(one, SegDataSample)]
         if batch_idx in self._chosen and samples:
+            with _going_on(runner):
+                _add_labels(unwrapped(runner.model), data_batch, samples[0])
             self._shown.append(_kept(samples[0]))
         for number, sample in enumerate(samples):
             counts = _confusion_of(sample, len(runner.val_dataloader.dataset.metainfo["classes"]))
@@ -128,24 +132,20 @@ class ReportHook(Hook):
         self._figures = dict(metrics or {})
         if runner.rank != 0 or not self._training:
             return
-        self._write(runner)
+        with _going_on(runner):
+            self._write(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Write the report for the last time."""
-        if runner.rank == 0 and self._write(runner):
-            runner.logger.info(f"The report of this run is {Path(runner.work_dir) / REPORT}.")
+        if runner.rank == 0:
+            with _going_on(runner):
+                self._write(runner)
+                runner.logger.info(f"The report of this run is {Path(runner.work_dir) / REPORT}.")
 
-    def _write(self, runner: Runner) -> bool:
-        """Write the report; a training goes on without it, whatever may be wrong with it."""
-        try:
-            self._draw_step(runner)
-            page = report_page(self._report(runner))
-            write_text(Path(runner.work_dir) / REPORT, page)
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            runner.logger.warning(f"{REPORT} could not be written ({text}); the training goes on.")
-            return False
-        return True
+    def _write(self, runner: Runner) -> None:
+        self._draw_step(runner)
+        page = report_page(self._report(runner))
+        write_text(Path(runner.work_dir) / REPORT, page)
 
     def _draw_step(self, runner: Runner) -> None:
         """Keep the pictures of a validation beside the report."""
@@ -199,10 +199,27 @@ class ReportHook(Hook):
         return drawn
 
 
+@contextmanager
+def _going_on(runner: Runner) -> Iterator[None]:
+    """Let a training go on without a report, whatever may be wrong with it."""
+    try:
+        yield
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        runner.logger.warning(f"{REPORT} is not as it should be ({text}); the training goes on.")
+
+
+def _add_labels(model: Any, data_batch: Any, sample: SegDataSample) -> None:
+    """Make the labels of the first image of a batch, where the validation makes none."""
+    if "pred_cam" not in sample and hasattr(model, "predict_pseudo_labels"):
+        inputs = model.data_preprocessor(data_batch, False)["inputs"][:1]
+        model.predict_pseudo_labels(inputs, sample.pred_label[None], [sample])
+
+
 def _kept(sample: Any) -> SegDataSample:
     """Copy the maps of a sample, off the device: labels in a byte a pixel, CAMs in two."""
     kept = SegDataSample(metainfo=sample.metainfo)
-    for field in [field for field in ("pred_label", "cams") if field in sample]:
+    for field in [field for field in ("gt_label", "pred_label", "cams") if field in sample]:
         kept.set_data({field: sample.get(field).to("cpu", torch.float16)})
     for field in [field for field, _ in COLUMNS.values() if field in sample]:
         data = sample.get(field).data.to("cpu", torch.uint8)
@@ -270,7 +287,7 @@ def _recipe(runner: Runner, phases: Mapping[str, int]) -> dict[str, str]:
     rows = {
         "Method": type(model).__name__,
         "Backbone": " ".join(
-            as_text(backbone[k]) for k in ("type", "arch", "model_name") if k in backbone
+            as_text(backbone[k]) for k in ("type", "arch", "name", "depth") if k in backbone
         ),
         "Data": f"{type(train.dataset).__name__}: {sizes}",
         "Classes": str(len(train.dataset.metainfo["classes"])) + " with the background",
@@ -279,7 +296,9 @@ def _recipe(runner: Runner, phases: Mapping[str, int]) -> dict[str, str]:
         "Batch": batch,
         "Optimizer": f"{optimizer.type}, learning rate {as_text(optimizer.lr)}",
         "Device": device_name(),
-        "Again": run_text("train", str(cfg.filename)) if cfg.filename else "",
+        "Again": run_text("train", str(Path(runner.work_dir) / Path(cfg.filename).name))
+        if cfg.filename
+        else "",
     }
     return {name: text for name, text in rows.items() if text}
 

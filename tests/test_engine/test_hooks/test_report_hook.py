@@ -18,19 +18,27 @@ def _steps(page):
     return [int(step) for step in re.findall(r"<figcaption>iteration (\d+)", page)]
 
 
+def _watch_sheets(monkeypatch):
+    """Keep the samples of each sheet that is drawn."""
+    drawn = []
+    monkeypatch.setattr(
+        report_hook,
+        "sample_sheet",
+        lambda *args, **kw: drawn.append(args[0]) or sample_sheet(*args),
+    )
+    return drawn
+
+
 def test_a_training_leaves_a_report_with_the_pictures_of_every_validation(
     world, capfd, monkeypatch
 ):
-    drawn = []
-    monkeypatch.setattr(
-        report_hook, "sample_sheet", lambda *args, **kw: drawn.append(args) or sample_sheet(*args)
-    )
+    drawn = _watch_sheets(monkeypatch)
     options = "--cfg-options train_cfg.val_interval=2 default_hooks.logger.interval=1 "
     options += "default_hooks.checkpoint.interval=2"
     assert run_tool(f"train.py afa.py --work-dir out --iters 4 {options}") == 0
     said = "".join(capfd.readouterr())
     assert re.search(r"The report of this run is \S+/out/report\.html\.", said)
-    assert all("cams" in sample for sample in drawn[0][0])  # heat maps of the CAMs
+    assert all("cams" in sample for sample in drawn[0])  # heat maps of the CAMs
     page = (world / "out/report.html").read_text()
     assert _steps(page) == [2, 4] and "Still training" not in page
     for title in ("Figures", "The recipe", "Over the training", "Each class", "The best images"):
@@ -43,6 +51,17 @@ def test_a_training_leaves_a_report_with_the_pictures_of_every_validation(
 
     assert run_tool("train.py afa.py --work-dir out --iters 3") == 0  # another run, not resumed
     assert _steps((world / "out/report.html").read_text()) == [3]
+
+
+def test_labels_are_shown_where_the_validation_makes_none(world, monkeypatch):
+    drawn = _watch_sheets(monkeypatch)
+    option = "--cfg-options model.test_cfg.pseudo_labels=False"
+    assert run_tool(f"train.py afa.py --work-dir out --iters 3 {option}") == 0
+    for sample in drawn[0]:
+        assert {"cams", "pred_cam", "pred_par", "pred_propagated", "gt_label"} <= set(sample.keys())
+    page = (world / "out/report.html").read_text()
+    assert "<th>segmentation</th>" in page and "<th>CAM</th>" not in page  # no figure of 12 images
+    assert re.search(r"tools/train\.py \S*out/afa\.py", page)
 
 
 def test_a_model_that_is_not_ours_has_its_losses(tmp_path):
@@ -61,7 +80,7 @@ def test_a_training_goes_on_where_the_report_cannot_be_written(tmp_path, monkeyp
     runner.train()
     assert runner.iter == 6 and not (tmp_path / "report.html").exists()
     log = next(tmp_path.glob("*/*.log")).read_text()
-    assert "report.html could not be written (OSError: no room); the training goes on." in log
+    assert "report.html is not as it should be (OSError: no room); the training goes on." in log
 
 
 def _sample(pred, truth):
