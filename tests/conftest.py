@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
 
 from afa.utils.environment import import_mmseg_quietly
 
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for toy_run
 sys.path.append(str(Path(__file__).parent.parent))
 torch.set_num_threads(1)
 import_mmseg_quietly()
+init_default_scope("mmseg")  # as every run has it
 MMLogger.get_current_instance()  # made inside a test, it would write to what that test captures
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import PARAM_SCHEDULERS
 from mmseg.registry import MODELS
 
 import afa.datasets
@@ -56,7 +56,6 @@ def test_config_passes_the_check_and_its_model_is_built(path, tmp_path):
     cfg.model.backbone.init_cfg = None
     if cfg.get("crop_size"):
         assert tuple(cfg.model.data_preprocessor.size) == tuple(cfg.crop_size)
-    init_default_scope("mmseg")
     with torch.device("meta"):  # shapes without memory
         model = MODELS.build(cfg.model)
     levels = model.backbone.out_channels

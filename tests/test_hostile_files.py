@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import BaseDataset
-from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
 from toy_faults import COMMANDS, IDS, files_in, run_tool
@@ -154,7 +153,6 @@ BACKBONES = {
 
 @pytest.mark.parametrize("kind", BACKBONES)
 def test_initial_weights(world, kind):
-    init_default_scope("mmseg")
     for file, write in {"a.pth": checkpoint, "b.params": bare, "c.safetensors": bare}.items():
         write(file)
         init_cfg = dict(type="Pretrained", checkpoint=file)

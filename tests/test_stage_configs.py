@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS, TRANSFORMS
 
 import afa.datasets
@@ -42,7 +41,6 @@ def test_config_passes_the_check_and_its_model_is_built(path):
     check_config(cfg, stages=())  # no stage runs: data sets and weights need not be there
     cfg.model.backbone.init_cfg = None
     assert tuple(cfg.model.data_preprocessor.size) == tuple(cfg.crop_size)
-    init_default_scope("mmseg")
     for loader in ("train", "test"):
         for step in cfg[f"{loader}_dataloader"].dataset.pipeline:
             TRANSFORMS.build(step)

@@ -8,6 +8,7 @@ from mmseg.registry import DATASETS
 
 from afa.datasets.wsss_dataset import WSSSDataset
 from afa.files.label_png import distinct_palette
+from afa.utils.home import run_text
 
 # In the order of the category ids; the ids themselves (1..90) have gaps, the labels 1..80 have not.
 CLASSES = (
@@ -28,8 +29,5 @@ CLASSES = (
 class COCO14Dataset(WSSSDataset):
     """Read MS COCO 2014 with masks made of its instances: background and 80 classes."""
 
-    prepare_hint = (
-        "make the set with `python tools/dataset_converters/coco14.py` (docs/data.md), or set "
-        "data_root"
-    )
+    prepare_hint = f"make the set with `{run_text('coco14')}` (docs/data.md), or set data_root"
     METAINFO: ClassVar[dict] = dict(classes=CLASSES, palette=distinct_palette(len(CLASSES)))

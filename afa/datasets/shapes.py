@@ -16,6 +16,7 @@ from afa.datasets.wsss_dataset import WSSSDataset, write_split
 from afa.files.label_png import write_label_png
 from afa.files.photo import write_picture
 from afa.files.whole_file import read_json_object, write_json
+from afa.utils.home import run_text
 
 SETTINGS_FILE = "shapes.json"
 LIST_FOLDER = "ImageSets/Segmentation"
@@ -31,7 +32,7 @@ class ShapesDataset(WSSSDataset):
     """Read Shapes: background and six classes, in the layout of VOC."""
 
     METAINFO: ClassVar[dict] = dict(classes=CLASSES, palette=PALETTE)
-    prepare_hint = "make the set with `python tools/dataset_converters/shapes.py`, or set data_root"
+    prepare_hint = f"make the set with `{run_text('shapes')}`, or set data_root"
 
 
 def write_shapes(

@@ -8,6 +8,8 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
+from afa.utils.home import run_text
+
 
 @dataclass(frozen=True)
 class PublishedFile:
@@ -122,6 +124,6 @@ PUBLISHED: dict[str, tuple[PublishedFile, ...]] = {
 }
 # What comes next: the command that makes a ready set of it.
 NEXT = {
-    "voc12": "Next: python tools/dataset_converters/voc12.py {data}/VOCdevkit --sbd {data}/SBD",
-    "coco14-photos": "Next: python tools/dataset_converters/coco14.py {data}/coco14",
+    "voc12": f"Next: {run_text('voc12')} {{data}}/VOCdevkit --sbd {{data}}/SBD",
+    "coco14-photos": f"Next: {run_text('coco14')} {{data}}/coco14",
 }

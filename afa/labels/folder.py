@@ -19,13 +19,14 @@ from afa.files.crf import CRFSettings, best_label, crf_of_logits, crf_of_shares
 from afa.files.label_png import is_whole_label_png, write_label_png
 from afa.files.maps import ImageMaps, is_whole_maps, read_counts, read_maps, write_maps
 from afa.files.whole_file import read_json_object, safe_join, write_json
+from afa.utils.home import run_text
 from afa.utils.hub import local_path
 
 UNDECIDED = 255
 SETTINGS, SUMMARY, PLOT = "settings.json", "summary.json", "sweep.png"
-_CAMS = "tools/pseudo_labels.py --kind cam --save-maps makes them"
+_CAMS = f"{run_text('pseudo-labels')} --kind cam --save-maps makes them"
 _INITIAL = ("init_cfg", "pretrained")  # what a network begins with
-_WALKED = "tools/random_walk.py --save-maps makes them"
+_WALKED = f"{run_text('random-walk')} --save-maps makes them"
 
 
 def config_digest(node: Any) -> str:

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 
 import propagation
 from afa.datasets.shapes import write_shapes
@@ -21,7 +20,6 @@ def test_miou_by_hand():
 def runner(tmp_path_factory):
     root = tmp_path_factory.mktemp("propagation")
     write_shapes(str(root / "shapes"), 2, 4, workers=1)
-    init_default_scope("mmseg")
     config = Path(__file__).parents[2] / "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
     options = {
         "data_root": str(root / "shapes"),

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
@@ -68,7 +67,6 @@ def test_there_are_configs():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_is_built_and_its_pipelines_run(path, tmp_path):
-    init_default_scope("mmseg")
     cfg = Config.fromfile(path)
     for split, count in (("train", 5), ("val", 2)):
         loader = cfg[f"{split}_dataloader"]

@@ -3,7 +3,6 @@ import unicodedata
 import cv2
 import numpy as np
 import pytest
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from afa.datasets import OwnPhotosDataset
@@ -36,7 +35,6 @@ def own(tmp_path):
 
 def make(root, split="train", **changes):
     prefix = dict(img_path="", seg_map_path="masks")
-    init_default_scope("mmseg")
     return OwnPhotosDataset(
         **{"data_root": str(root), "split": split, "data_prefix": prefix, **changes}
     )

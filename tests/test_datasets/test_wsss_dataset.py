@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from afa.datasets import WSSSDataset
@@ -237,7 +236,6 @@ def test_sub_categories_that_do_not_match(tree):
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n" + bytes(20)])
 def test_a_mask_that_cannot_be_read_is_named(tree, data):
-    init_default_scope("mmseg")
     steps = [dict(type="LoadPhoto"), dict(type="LoadAnnotations"), dict(type="PackWSSSInputs")]
     dataset = make(tree, pipeline=steps)
     dataset[1]
@@ -251,7 +249,6 @@ def test_what_the_machine_lacks_is_no_fault_of_a_mask(tree, monkeypatch):
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr("afa.datasets.transforms.LoadPhoto.transform", full)
-    init_default_scope("mmseg")
     steps = [dict(type="LoadPhoto"), dict(type="LoadAnnotations")]
     with pytest.raises(OSError, match="Too many open files"):
         make(tree, pipeline=steps)[0]

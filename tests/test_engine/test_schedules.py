@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.model import BaseModule
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
@@ -32,7 +32,6 @@ class _Model(BaseModule):
 
 def _runner(schedules, iters=9, paramwise=None, **optimizer):
     """Make what these functions use of a runner, at its first iteration."""
-    init_default_scope("mmseg")
     optimizer = {"type": "SGD", "lr": 0.1, "weight_decay": 0.1, **optimizer}
     cfg = dict(optimizer=optimizer)
     if paramwise is not None:

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from toy_afa import PHASES, afa_cfg, make_samples
@@ -29,7 +28,6 @@ class _Runner:
 @pytest.fixture
 def step():
     """A step of a small AFA in its last phase, with dropout, as a run makes it."""
-    init_default_scope("mmseg")
     torch.manual_seed(0)
     changes = dict(decode_head__dropout_ratio=0.3, data_preprocessor__size=(32, 32))
     cfg = Config(dict(model=afa_cfg(**changes), optim_wrapper=dict(type="BF16OptimWrapper")))

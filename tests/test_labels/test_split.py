@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from mmengine.registry import init_default_scope
 from PIL import Image
 from toy_labels import label_cfg, write_toy_data
 
@@ -17,7 +16,6 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def cfg(root, tmp_path):
-    init_default_scope("mmseg")
     return label_cfg(tmp_path, root)
 
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 from toy_afa import afa_cfg, make_inputs
@@ -27,11 +26,6 @@ def _bare(cfg):
 
 def _shapes(model):
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    init_default_scope("mmseg")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_voc_and_sbd_come_to_where_the_converter_looks(run_main, publish, data, 
         ]
         code, again, _ = run_main("download.py", "voc12")
         assert code == 0 and again.count("is unpacked already") == 2 and len(server.asked) == 3
-    following = shlex.split(re.search(r"^voc12: ready. Next: python tools/(.*)$", out, re.M)[1])
+    following = shlex.split(re.search(r"^voc12: ready. Next: \S+ tools/(.*)$", out, re.M)[1])
     code, out, err = run_main(*following, "--allow-partial", "--workers", 0)
     assert (code, err) == (0, "") and "Masks: 4 from VOC, 2 from SBD." in out
     assert (data / "VOCdevkit" / "VOC2012" / "image_labels.json").is_file()
@@ -79,7 +79,7 @@ def test_coco_comes_to_where_the_converter_looks(run_main, publish, data, tmp_pa
         assert (code, err) == (0, "") and not (data / "coco14" / "train2014").exists()
         code, out, err = run_main("download.py", "coco14", "coco14-photos")
         assert (code, err) == (0, "") and len(server.asked) == 3
-    following = re.search(r"^coco14-photos: ready. Next: python tools/(.*)$", out, re.M)[1]
+    following = re.search(r"^coco14-photos: ready. Next: \S+ tools/(.*)$", out, re.M)[1]
     code, out, err = run_main(*shlex.split(following), "--workers", 0)
     assert (code, err) == (0, "") and "4 label maps drawn" in out
 

@@ -3,7 +3,6 @@ from functools import partial
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from toy_afa import afa_cfg, make_samples
 
@@ -18,7 +17,6 @@ def run(run_main):
 
 
 def test_both_losses_are_shown(run, tmp_path):
-    init_default_scope("mmseg")
     cfg = Config(dict(model=afa_cfg(data_preprocessor__size=(32, 32))))
 
     class Runner:

@@ -5,6 +5,7 @@ import sys
 
 from afa.files.annotation_kinds import KINDS
 from afa.utils.cli import main_guard
+from afa.utils.home import run_text
 from afa.utils.progress import Progress
 
 
@@ -57,7 +58,7 @@ def main() -> None:
         progress=Progress(unit="photos").show,
     )
     print(report.text())
-    print("Next: tools/check_dataset.py with data_root set to the folder (docs/own_data.md).")
+    print(f"Next: {run_text('check')} CONFIG --cfg-options data_root=FOLDER (docs/own_data.md).")
     if faults.count:
         print("\n".join(["Left out:", *faults.lines(20)]), file=sys.stderr)
         sys.exit(1)

@@ -17,6 +17,7 @@ from afa.engine.checkpoints.fit import some_names
 from afa.engine.dist import unwrapped
 from afa.engine.step_dump import image_names, loss_numbers, write_step_dump
 from afa.utils.evaluating import random_states
+from afa.utils.home import run_text
 
 _KEY = "num_skipped_steps"
 
@@ -162,7 +163,7 @@ class NonFiniteHook(Hook):
         runner.message_hub.update_info(_KEY, skipped)
         sentence = (
             f"Iteration {runner.iter}: {' | '.join(said)}. The step was not made; "
-            "'python tools/analysis_tools/replay_step.py FILE' computes it again."
+            f"'{run_text('replay-step', 'FILE')}' computes it again."
         )
         runner.optim_wrapper.zero_grad()
         if skipped <= self.max_skips:

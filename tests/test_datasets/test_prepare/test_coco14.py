@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
 from toy_coco import NAMES, box, content, render, write_annotations, write_coco
@@ -135,7 +134,6 @@ def test_a_file_in_the_place_of_the_folder_is_seen_before_the_annotations_are_re
 
 def test_the_config_loads_it_and_reads_photos_without_rotation(coco):
     prepare_coco14(coco)
-    init_default_scope("mmseg")
     cfg = Config.fromfile(REPO / "configs/_base_/datasets/coco14.py")
     for split, num_images in (("train", 4), ("val", 1)):
         dataset = cfg[f"{split}_dataloader"].dataset

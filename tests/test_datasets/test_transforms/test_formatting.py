@@ -1,7 +1,6 @@
 import numpy as np
 import torch
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
 
 from afa.datasets import PackWSSSInputs
 
@@ -54,7 +53,6 @@ def test_label_follows_the_sample_to_another_type():
 
 
 def test_box_is_right_after_flip_and_crop(tree):
-    init_default_scope("mmseg")
     pipeline = Compose(
         [
             dict(type="LoadPhoto"),

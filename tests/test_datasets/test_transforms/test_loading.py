@@ -1,7 +1,6 @@
 import cv2
 import numpy as np
 import pytest
-from mmengine.registry import init_default_scope
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
@@ -24,7 +23,6 @@ def photo(tmp_path):
 
 @pytest.mark.parametrize("backend_args", [None, dict(backend="local")])
 def test_gives_what_mmcv_gives(photo, backend_args):
-    init_default_scope("mmseg")
     theirs = TRANSFORMS.build(dict(type="LoadImageFromFile"))(dict(img_path=photo))
     ours = TRANSFORMS.build(dict(type="LoadPhoto", backend_args=backend_args))
     found = ours(dict(img_path=photo))

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torchvision.models import resnet50
 from torchvision.models._utils import IntermediateLayerGetter
@@ -14,7 +13,6 @@ DILATED = dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=T
 
 
 def build(type_="ResNet", **kwargs):
-    init_default_scope("mmseg")
     return MODELS.build(
         dict(type=type_, depth=50, norm_cfg=dict(type="BN", requires_grad=False), norm_eval=True)
         | kwargs

@@ -1,7 +1,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from afa.engine.checkpoints.fit import check_checkpoint
@@ -41,7 +40,6 @@ def affinity(backbone):
 
 
 def build(**cfg):
-    init_default_scope("mmseg")
     return MODELS.build(cfg | dict(backbone=dict(type="ResNet38", base_channels=BASE))).eval()
 
 

@@ -1,7 +1,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -98,7 +97,6 @@ def test_wrong_rates_are_named(dilations):
 
 
 def test_encoder_decoder_trains_every_weight():
-    init_default_scope("mmseg")
     model = MODELS.build(
         dict(
             type="EncoderDecoder",
@@ -137,7 +135,6 @@ def test_dropout_is_that_behind_fc7():
 
 
 def test_encoder_decoder_with_vgg16():
-    init_default_scope("mmseg")
     model = MODELS.build(
         dict(
             type="EncoderDecoder",

@@ -1,13 +1,11 @@
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 SIZES = [(12, 10), (6, 5), (3, 3), (3, 3)]
 
 
 def _heads(**changes):
-    init_default_scope("mmseg")
     torch.manual_seed(0)
     cfg = dict(
         in_channels=[4, 6, 8, 10], in_index=[0, 1, 2, 3], channels=16, dropout_ratio=0.0,

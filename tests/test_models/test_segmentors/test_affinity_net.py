@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.distributed as torch_dist
 import torch.multiprocessing as mp
-from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -43,7 +42,6 @@ class ThreeLevels(nn.Module):
 
 
 def _model(**changes):
-    init_default_scope("mmseg")
     torch.manual_seed(0)
     head = dict(type="FeatureAffinityHead", in_channels=(4, 5, 6), channels=(2, 3, 4), radius=3)
     cfg = dict(type="AffinityNet", backbone=dict(type="ThreeLevels"), affinity_head=head)

@@ -3,7 +3,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -47,7 +46,6 @@ BACKBONES = dict(
 
 def make(backbone="resnet38", pooling="avg", head=None, **kwargs):
     """A narrow classifier whose maps are not flat."""
-    init_default_scope("mmseg")
     torch.manual_seed(0)
     cfg, channels = BACKBONES[backbone]
     cls_head = dict(type="CAMHead", in_channels=channels, num_classes=4, pooling=pooling)
@@ -287,7 +285,6 @@ def _cfg(**changes):
 
 
 def _model(**changes):
-    init_default_scope("mmseg")
     torch.manual_seed(0)
     return MODELS.build(dict(type="SubCategoryClassifier", **_cfg(**changes)))
 

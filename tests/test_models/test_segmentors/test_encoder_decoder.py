@@ -3,18 +3,12 @@
 import mmseg.models
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from afa.models import EncoderDecoder
 
 RESNET = dict(type="ResNet", depth=18, base_channels=4, norm_cfg=dict(type="BN"))
 HEAD = dict(type="FCNHead", channels=4, num_convs=1, num_classes=3)
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    init_default_scope("mmseg")
 
 
 def _build(**parts):
