@@ -174,10 +174,14 @@ def main_guard(main: Callable[[], Any]) -> None:
     """
     try:
         main()
+        sys.stdout.flush()
         _leave_processes()
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # who reads what is printed, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as the signal SIGPIPE ends a program
     except Exception as error:
         lacking = machine_sentence(error)
         if os.environ.get("AFA_DEBUG") == "1" or not (lacking or _is_input_error(error)):

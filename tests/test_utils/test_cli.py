@@ -1,5 +1,8 @@
 import argparse
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -101,6 +104,15 @@ def test_wrong_input_ends_with_a_sentence(capsys, monkeypatch, error, status, te
         main_guard(tool)
     assert stop.value.code == status
     assert text in capsys.readouterr().err
+
+
+def test_a_reader_that_has_read_enough_ends_a_tool_without_a_word(repo):
+    tool = [sys.executable, str(repo / "tools/misc/print_config.py")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(tool, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_our_own_bugs_keep_their_traceback():

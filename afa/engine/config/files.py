@@ -15,7 +15,6 @@ from afa.utils.first_process import first_process
 from afa.utils.hub import fetch, is_hub_address
 
 STAGES = ("train", "val", "test")
-_HOW_DATA = "put the data there, or set data_root (see docs/data.md)"
 # Where a model has its heads, also one that is wrapped for testing (module).
 _HEADS = re.compile(r"model(\.(\w*head|module)|\[\d+\])*")
 
@@ -87,20 +86,22 @@ def _check_dataset(dataset: Mapping[str, Any], path: str) -> Iterator[str]:
     root = _argument(dataset, "data_root") or ""
     if "://" in root or _argument(dataset, "backend_args"):
         return
+    component = find_component(dataset.get("type"), DATASETS)
+    how = getattr(component, "prepare_hint", "put the data there, or set data_root")
     if root and not osp.isdir(root):
-        yield f"{path}: there is no folder '{root}' (data_root): {_HOW_DATA}."
+        yield f"{path}: there is no folder '{root}' (data_root): {how}."
         return
     ann_file = _argument(dataset, "ann_file")
     if isinstance(ann_file, str) and ann_file:
         full = osp.join(root, ann_file)
         if not osp.exists(full):
-            yield f"{path}: there is no file '{full}' (ann_file): {_HOW_DATA}."
+            yield f"{path}: there is no file '{full}' (ann_file): {how}."
         elif osp.isfile(full) and osp.getsize(full) == 0:
             yield f"{path}: '{full}' (ann_file) is empty: a split needs at least one image."
     for name in ("image_labels", "sub_labels"):
         labels = _argument(dataset, name)
         if isinstance(labels, str) and labels and not osp.exists(osp.join(root, labels)):
-            yield f"{path}: there is no '{osp.join(root, labels)}' ({name}): {_HOW_DATA}."
+            yield f"{path}: there is no '{osp.join(root, labels)}' ({name}): {how}."
     steps = [step.get("type") for step in dataset.get("pipeline") or []]
     for name, folder in (_argument(dataset, "data_prefix") or {}).items():
         # Training from image labels needs no masks, nor does a set that has masks of some images.
@@ -108,7 +109,7 @@ def _check_dataset(dataset: Mapping[str, Any], path: str) -> Iterator[str]:
         full = osp.join(root, folder) if isinstance(folder, str) else ""
         if full and not optional and not osp.isdir(full):
             without = "; tools/test.py --format-only needs no masks" * (name == "seg_map_path")
-            yield f"{path}: there is no folder '{full}' (data_prefix.{name}): {_HOW_DATA}{without}."
+            yield f"{path}: there is no folder '{full}' (data_prefix.{name}): {how}{without}."
 
 
 def _argument(dataset: Mapping[str, Any], name: str) -> Any:
