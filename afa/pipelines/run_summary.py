@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afa.files.whole_file import read_json, read_json_lines
+from afa.files.scalars import read_scalars, seconds_at
+from afa.files.whole_file import read_json
 from afa.pipelines.pipeline import SUMMARY
 from afa.pipelines.stage import read_figures
 
@@ -109,22 +109,11 @@ def _add_stage(run: RunSummary, name: str, stage: dict[str, Any]) -> None:
 
 
 def _curve(folder: Path) -> tuple[float, list[tuple[float, float]]]:
-    """Read seconds of training and (seconds, mIoU) of each validation from the scalars.
-
-    A resumed training has several files; what one repeats of another counts once.
-    """
-    times: dict[int, float] = {}
-    values: dict[int, float] = {}
-    for path in sorted(folder.glob("*/vis_data/scalars.json")):
-        for scalars in read_json_lines(path):
-            if "seg/mIoU" in scalars:
-                values[scalars["step"]] = scalars["seg/mIoU"]
-            elif "time" in scalars and "step" in scalars:
-                times[scalars["step"]] = scalars["time"]
-    at = {0: 0.0}  # seconds since the begin at each step
-    for before, step in itertools.pairwise([0, *sorted(times)]):
-        at[step] = at[before] + times[step] * (step - before)
+    """Read seconds of training and (seconds, mIoU) of each validation from the scalars."""
+    losses, figures = read_scalars(folder)
+    at = seconds_at(losses)
     return max(at.values()), [
-        (max(seconds for logged, seconds in at.items() if logged <= step), value)
-        for step, value in sorted(values.items())
+        (max(seconds for logged, seconds in at.items() if logged <= step), line["seg/mIoU"])
+        for step, line in sorted(figures.items())
+        if "seg/mIoU" in line
     ]

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from afa.engine.config.load import read_config_file
-from afa.files.whole_file import read_json, read_json_lines, read_json_object, write_json
+from afa.files.scalars import read_scalars
+from afa.files.whole_file import read_json, read_json_object, write_json
 from afa.utils.home import ROOT
 
 # Where a tool puts what it makes, and whether it goes on from a stop only when it is told to.
@@ -197,8 +198,6 @@ def read_figures(folder: Path) -> dict[str, float]:
         figures = read_json_object(path).get("figures")
         if path.name != RECORD and isinstance(figures, dict):
             found.update(figures)
-    for path in sorted(folder.glob("*/vis_data/scalars.json")):
-        for scalars in read_json_lines(path):
-            if any("/" in name for name in scalars):  # a validation, not a line of losses
-                found.update({name: v for name, v in scalars.items() if "/" in name})
+    for line in read_scalars(folder)[1].values():
+        found.update({name: v for name, v in line.items() if "/" in name})
     return {name: v for name, v in found.items() if type(v) in (int, float) and math.isfinite(v)}

@@ -21,8 +21,8 @@ from afa.engine.hooks.outcome_hook import outcome
 from afa.engine.hooks.phase_hook import PhaseHook
 from afa.evaluation.figures import areas, confusion_matrix
 from afa.files.photo import encode_picture
+from afa.files.scalars import Lines, read_scalars, seconds_at
 from afa.files.whole_file import (
-    read_json_lines,
     read_json_object,
     write_bytes,
     write_json,
@@ -60,6 +60,7 @@ class ReportHook(Hook):
     def __init__(self, num_images: int = 12) -> None:
         self.num_images = num_images
         self._training = False  # a validation alone writes no report
+        self._written = -1  # iteration of the last report
         self._chosen: set[int] = set()
         self._shown: list[Any] = []
         self._extremes: dict[str, list[tuple[float, int, Any]]] = {}
@@ -136,16 +137,18 @@ class ReportHook(Hook):
             self._write(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Write the report for the last time."""
+        """Write the report, unless the last validation has just done it."""
         if runner.rank == 0:
             with _going_on(runner):
-                self._write(runner)
+                if self._written != runner.iter:
+                    self._write(runner)
                 runner.logger.info(f"The report of this run is {Path(runner.work_dir) / REPORT}.")
 
     def _write(self, runner: Runner) -> None:
         self._draw_step(runner)
         page = report_page(self._report(runner))
         write_text(Path(runner.work_dir) / REPORT, page)
+        self._written = runner.iter
 
     def _draw_step(self, runner: Runner) -> None:
         """Keep the pictures of a validation beside the report."""
@@ -159,7 +162,8 @@ class ReportHook(Hook):
     def _report(self, runner: Runner) -> Report:
         """Gather what the report tells."""
         folder = Path(runner.work_dir)
-        lines = _scalars(folder)
+        logs = read_json_object(folder / _PARTS / _STATE).get("logs", [])
+        losses, figures = read_scalars(folder, [str(log) for log in logs])
         phases = next((hook.phases for hook in runner.hooks if isinstance(hook, PhaseHook)), {})
         kinds = label_kinds(unwrapped(runner.model))
         verdict = outcome(self._figures, kinds, runner.max_iters)[1] if kinds else []
@@ -171,8 +175,8 @@ class ReportHook(Hook):
             verdict=verdict,
             recipe=_recipe(runner, phases),
             figures=self._figures,
-            curves=_over_iterations(lines, list(KINDS)),
-            losses=_over_iterations(lines, _loss_names(lines)),
+            curves=_over_iterations(figures, list(KINDS)),
+            losses=_over_iterations(losses, _loss_names(losses)),
             phases={name: begin for name, begin in phases.items() if begin < runner.max_iters},
             steps=_steps(folder / _PARTS),
             extremes=self._draw_extremes(runner),
@@ -180,7 +184,7 @@ class ReportHook(Hook):
             classes=runner.val_dataloader.dataset.metainfo["classes"]
             if confusion is not None
             else (),
-            cost=_cost(lines),
+            cost=_cost(losses),
             versions=collect_versions(),
             config=runner.cfg.pretty_text,
         )
@@ -242,28 +246,16 @@ def _mean_iou(counts: torch.Tensor) -> float:
     return float(100 * (intersect / union)[union > 0].mean()) if union.any() else 0.0
 
 
-def _scalars(folder: Path) -> list[dict[str, Any]]:
-    """Read what this run and those that it resumed have logged, an iteration once."""
-    logs = read_json_object(folder / _PARTS / _STATE).get("logs", [])
-    found: dict[tuple[int, bool], dict[str, Any]] = {}
-    for log in logs:
-        path = folder / str(log) / "vis_data/scalars.json"
-        for line in read_json_lines(path) if path.is_file() else ():
-            found[line.get("step", 0), "time" in line and "loss" in line] = line
-    return [found[key] for key in sorted(found)]
-
-
-def _loss_names(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = dict.fromkeys(name for line in lines for name in line)
+def _loss_names(losses: Lines) -> list[str]:
+    names = dict.fromkeys(name for line in losses.values() for name in line)
     return [name for name in names if name.rpartition(".")[2].startswith("loss_")]
 
 
-def _over_iterations(
-    lines: Sequence[Mapping[str, Any]], names: Sequence[str]
-) -> dict[str, list[tuple[float, float]]]:
+def _over_iterations(lines: Lines, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
     """Give (iteration, value) of scalars by name; values that are no number are left out."""
+    ordered = sorted(lines.items())
     return {
-        name: [(line["step"], line[name]) for line in lines if _is_number(line.get(name))]
+        name: [(step, line[name]) for step, line in ordered if _is_number(line.get(name))]
         for name in names
     }
 
@@ -303,16 +295,15 @@ def _recipe(runner: Runner, phases: Mapping[str, int]) -> dict[str, str]:
     return {name: text for name, text in rows.items() if text}
 
 
-def _cost(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _cost(losses: Lines) -> dict[str, str]:
     """Sum the time of the iterations that were logged; memory is the largest."""
-    timed = [line for line in lines if _is_number(line.get("time")) and "loss" in line]
-    if not timed:
+    times = [line["time"] for line in losses.values() if "time" in line]
+    if not times:
         return {}
-    steps = np.diff([0, *(line["step"] for line in timed)])
-    seconds = float(sum(steps * [line["time"] for line in timed]))
+    seconds = max(seconds_at(losses).values())
     cost = {"Training": f"{time_text(seconds)}, validations apart"}
-    cost["An iteration"] = f"{np.median([line['time'] for line in timed]):.3g} s (median)"
-    memory = max(line.get("memory", 0) for line in timed)
+    cost["An iteration"] = f"{np.median(times):.3g} s (median)"
+    memory = max(line.get("memory", 0) for line in losses.values())
     return cost | ({"Memory": f"{memory} MiB at most"} if memory else {})
 
 

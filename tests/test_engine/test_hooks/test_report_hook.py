@@ -8,9 +8,8 @@ from toy_faults import run_tool
 from toy_run import make_cfg
 
 from afa.engine.hooks import ReportHook, report_hook
-from afa.engine.hooks.report_hook import _loss_names, _scalars
+from afa.engine.hooks.report_hook import _loss_names
 from afa.engine.runner import build_runner
-from afa.files.whole_file import write_json
 from afa.visualization.sheet import sample_sheet
 
 
@@ -100,24 +99,8 @@ def test_best_and_worst_are_of_the_last_kind_of_label_map():
     assert kept == {"best": [30, 50, 70, 90], "worst": [10, 20, 30, 50]}
 
 
-def test_scalars_of_what_was_resumed_count_once(tmp_path):
-    write_json_lines = {
-        "a": '{"loss": 3, "time": 1, "step": 1}\n{"loss": 2, "time": 1, "step": 2}\n',
-        "b": '{"loss": 9, "time": 1, "step": 2}\n{"seg/mIoU": 5, "step": 2}\n',
-        "other": '{"loss": 7, "time": 1, "step": 1}\n',
-    }
-    for name, text in write_json_lines.items():
-        folder = tmp_path / name / "vis_data"
-        folder.mkdir(parents=True)
-        (folder / "scalars.json").write_text(text)
-    (tmp_path / "report").mkdir()
-    write_json(tmp_path / "report/state.json", {"logs": ["a", "b", "gone"]})
-    lines = _scalars(tmp_path)
-    assert [(line["step"], line.get("loss")) for line in lines] == [(1, 3), (2, None), (2, 9)]
-
-
 @pytest.mark.parametrize(
     "name, is_loss", [("decode.loss_ce", True), ("loss", False), ("lr", False)]
 )
 def test_losses_are_found_by_name(name, is_loss):
-    assert _loss_names([{name: 1.0}]) == [name] * is_loss
+    assert _loss_names({1: {name: 1.0}}) == [name] * is_loss
