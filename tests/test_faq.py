@@ -54,7 +54,7 @@ def test_the_page_has_commands_of_both_kinds():
     [
         ("configs/afa/afa_mit-b1_2xb2-20k_voc12aug-512x512.py", 10582),
         ("configs/afa/afa_mit-b1_2xb4-80k_coco14-512x512.py", 82081),
-        ("configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py", 800),
+        ("configs/afa/afa_mit-b0_1xb8-820it_shapes-96x96.py", 800),
     ],
 )
 def test_the_table_of_iterations_is_that_of_the_configs(config, photos):

@@ -12,7 +12,7 @@ import afa
 from afa.__main__ import main
 from afa.utils.home import find_tools
 
-TRAIN = "afa_mit-b0_1xb8-720it_shapes-96x96"
+TRAIN = "afa_mit-b0_1xb8-820it_shapes-96x96"
 
 
 def test_without_a_command_all_are_listed(capsys):

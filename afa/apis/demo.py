@@ -30,7 +30,7 @@ from afa.utils.home import ROOT, run_text
 from afa.utils.progress import time_text
 from afa.visualization.sheet import sample_sheet
 
-CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
+CONFIG = "configs/afa/afa_mit-b0_1xb8-820it_shapes-96x96.py"
 MARKER = ".afa_demo"  # tells a folder of the demo, whose files may be replaced, from any other
 SUMMARY, SHEET = "summary.json", "summary.png"
 _PLAIN = (type(None), str, int, float, list, tuple, dict)  # what JSON has

@@ -1,6 +1,7 @@
 # AFA on Shapes from a trained classifier on: what tools/benchmarks/ablation.py varies.
-_base_ = "./afa_mit-b0_1xb8-720it_shapes-96x96.py"
+_base_ = "./afa_mit-b0_1xb8-820it_shapes-96x96.py"
 max_iters = 300
+model = dict(train_cfg=dict(mirror_scales=None))  # at all scales, as in the paper
 # A short label phase takes a higher rate of the affinity than the demo's.
 optim_wrapper = dict(
     optimizer=dict(lr=1e-4), paramwise_cfg=dict(custom_keys={"affinity_head": dict(lr_mult=20)})

@@ -5,6 +5,7 @@ _base_ = [
     "../_base_/schedules/afa_shapes.py",
     "../_base_/default_runtime.py",
 ]
+max_iters = 720
 num_classes = 7
 crop_size = (96, 96)
 train_pipeline = [
@@ -42,8 +43,10 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=50, end=721),
+    dict(type="PolyLR", eta_min=0.0, by_epoch=False, begin=50, end=max_iters + 1),
 ]
+train_cfg = dict(max_iters=max_iters, val_interval=360)
+default_hooks = dict(checkpoint=dict(interval=360))
 val_evaluator = [dict(type="WSSSIoUMetric", field="pred_sem_seg", prefix="seg")]
 test_evaluator = val_evaluator
 custom_hooks = [dict(type="ReproducibleHook")]

@@ -20,7 +20,7 @@ def test_miou_by_hand():
 def runner(tmp_path_factory):
     root = tmp_path_factory.mktemp("propagation")
     write_shapes(str(root / "shapes"), 2, 4, workers=1)
-    config = Path(__file__).parents[2] / "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
+    config = Path(__file__).parents[2] / "configs/afa/afa_mit-b0_1xb8-820it_shapes-96x96.py"
     options = {
         "data_root": str(root / "shapes"),
         "test_dataloader.num_workers": 0,

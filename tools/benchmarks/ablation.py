@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
+CONFIG = "configs/afa/afa_mit-b0_1xb8-820it_shapes-96x96.py"
 LABELS = "configs/afa/afa-labels_mit-b0_1xb8-300it_shapes-96x96.py"
 SUPERVISED = "configs/afa/supervised_mit-b0_1xb8-720it_shapes-96x96.py"
 NO_AFFINITY = ["model.affinity_head=None", "model.train_cfg.propagation=None"]

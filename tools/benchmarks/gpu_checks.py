@@ -34,7 +34,7 @@ from no_waits import no_waits
 from plain_par import plain_par
 
 ROOT = Path(__file__).resolve().parents[2]
-AFA_CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
+AFA_CONFIG = "configs/afa/afa_mit-b0_1xb8-820it_shapes-96x96.py"
 CONFIGS = dict(
     AFA=AFA_CONFIG,
     AFA_lite0="configs/afa/afa_lite0_1xb8-580it_voc12mini-224x224.py",

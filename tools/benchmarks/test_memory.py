@@ -16,7 +16,7 @@ from afa.utils.cli import main_guard
 from afa.utils.progress import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = "configs/afa/afa_mit-b0_1xb8-720it_shapes-96x96.py"
+CONFIG = "configs/afa/afa_mit-b0_1xb8-820it_shapes-96x96.py"
 
 
 def parse_args() -> argparse.Namespace:
