@@ -39,7 +39,7 @@ class OwnPhotosDataset(WSSSDataset):
             is filled, also if a photo is missing or the split is empty.
     """
 
-    prepare_hint = "docs/own_data.md shows how to lay out photos of your own"
+    prepare_hint = "docs/own_data.md shows how to lay out photos of your own; or set data_root"
 
     def __init__(
         self,

@@ -69,7 +69,8 @@ class ReportHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Note whose scalars belong to this run: its own, and those of what it resumes."""
-        self._training, self._figures, self._confusion, self._extremes = True, {}, None, {}
+        self._training, self._written = True, -1
+        self._figures, self._confusion, self._extremes = {}, None, {}
         if runner.rank != 0:
             return
         folder = Path(runner.work_dir) / _PARTS
@@ -104,19 +105,19 @@ class ReportHook(Hook):
         outputs: Sequence[Any] | None = None,
     ) -> None:
         """Keep the maps of the chosen images, and the label maps of the best and worst ones."""
-        if runner.rank != 0 or not outputs:
+        if runner.rank != 0 or not outputs or not self._training:
             return
         samples = [one for one in outputs if isinstance(one, SegDataSample)]
-        if batch_idx in self._chosen and samples:
-            with _going_on(runner):
-                _add_labels(unwrapped(runner.model), data_batch, samples[0])
-            self._shown.append(_kept(samples[0]))
         for number, sample in enumerate(samples):
             counts = _confusion_of(sample, len(runner.val_dataloader.dataset.metainfo["classes"]))
             if counts is None:
                 continue
             self._confusion = counts if self._confusion is None else self._confusion + counts
             self._rank(_mean_iou(counts), (batch_idx, number), sample)
+        if batch_idx in self._chosen and samples:
+            with _going_on(runner):
+                _add_labels(unwrapped(runner.model), data_batch, samples[0])
+            self._shown.append(_kept(samples[0]))
 
     def _rank(self, iou: float, place: tuple[int, int], sample: Any) -> None:
         """Keep an image if it is among the best or the worst so far."""

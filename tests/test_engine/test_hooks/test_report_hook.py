@@ -59,7 +59,7 @@ def test_labels_are_shown_where_the_validation_makes_none(world, monkeypatch):
     for sample in drawn[0]:
         assert {"cams", "pred_cam", "pred_par", "pred_propagated", "gt_label"} <= set(sample.keys())
     page = (world / "out/report.html").read_text()
-    assert "<th>segmentation</th>" in page and "<th>CAM</th>" not in page  # no figure of 12 images
+    assert "<th>segmentation</th>" in page and "<th>CAM</th>" not in page  # no figure of these
     assert re.search(r"tools/train\.py \S*out/afa\.py", page)
 
 
