@@ -3,11 +3,17 @@
 import argparse
 from pathlib import Path
 
-from afa.files.published_files import NEXT, PUBLISHED
+from afa.files.published_files import PUBLISHED
 from afa.utils.cli import main_guard
+from afa.utils.home import run_text
 from afa.utils.progress import Progress
 
 HUB = "hf://"
+# What comes next: the command that makes a ready set, and what it is given below the data.
+NEXT = {
+    "voc12": ("voc12", "{data}/VOCdevkit", "--sbd", "{data}/SBD"),
+    "coco14-photos": ("coco14", "{data}/coco14"),
+}
 
 
 def _known(what: str) -> str:
@@ -67,7 +73,8 @@ def main() -> None:
             if not unpack(path, folder):
                 print(f"{path}: is unpacked already")
     for what in names:
-        print(f"{what}: ready. {NEXT.get(what, '').format(data=data)}")
+        following = [part.format(data=data) for part in NEXT.get(what, ())]
+        print(f"{what}: ready." + (f" Next: {run_text(*following)}" if following else ""))
 
 
 if __name__ == "__main__":

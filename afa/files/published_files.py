@@ -8,8 +8,6 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
-from afa.utils.home import run_text
-
 
 @dataclass(frozen=True)
 class PublishedFile:
@@ -121,9 +119,4 @@ PUBLISHED: dict[str, tuple[PublishedFile, ...]] = {
             save_as="vgg16.pth",
         ),
     ),
-}
-# What comes next: the command that makes a ready set of it.
-NEXT = {
-    "voc12": f"Next: {run_text('voc12')} {{data}}/VOCdevkit --sbd {{data}}/SBD",
-    "coco14-photos": f"Next: {run_text('coco14')} {{data}}/coco14",
 }

@@ -42,7 +42,7 @@ def test_the_maps_of_one_call_serve_the_next(toy, tmp_path):
         (["--device", "tpu"], "device"),
         (["--crf-workers", "-1"], "0 or more"),
         (["--cfg-options", "model.num_stps=1"], "did you mean"),
-        (["--walked", "nowhere"], "no folder of maps 'nowhere': tools/random_walk.py --save-maps"),
+        (["--walked", "nowhere"], "tools/random_walk.py --save-maps makes them"),
     ],
 )
 def test_wrong_input_is_one_sentence(toy, tmp_path, capsys, args, text):
