@@ -31,8 +31,9 @@ def read_scalars(work_dir: Path, logs: Iterable[str] | None = None) -> tuple[Lin
     files = [work_dir / log / "vis_data/scalars.json" for log in logs]
     for line in itertools.chain.from_iterable(read_json_lines(f) for f in files if f.is_file()):
         lines = losses if "loss" in line else figures
-        lines.pop(line.get("step", 0), None)
-        lines[line.get("step", 0)] = line
+        step = line.get("step", 0)
+        lines.pop(step, None)
+        lines[step] = line
     return losses, figures
 
 

@@ -24,9 +24,7 @@ from afa.utils.hub import local_path
 
 UNDECIDED = 255
 SETTINGS, SUMMARY, PLOT = "settings.json", "summary.json", "sweep.png"
-_CAMS = f"{run_text('pseudo-labels')} --kind cam --save-maps makes them"
 _INITIAL = ("init_cfg", "pretrained")  # what a network begins with
-_WALKED = f"{run_text('random-walk')} --save-maps makes them"
 
 
 def config_digest(node: Any) -> str:
@@ -283,7 +281,8 @@ class MapFolder:
         path = Path(path)
         self.path = path / "maps" if (path / "maps").is_dir() else path
         self.walked = walked
-        self._hint = _WALKED if walked else _CAMS
+        maker = ("random-walk",) if walked else ("pseudo-labels", "--kind", "cam")
+        self._hint = f"{run_text(*maker, '--save-maps')} makes them"
         if not self.path.is_dir():
             raise ValueError(f"There is no folder of maps '{path}': {self._hint}.")
 
