@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from afa.files.scalars import read_scalars
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "configs/afa/afa_mit-b0_1xb8-820it_shapes-96x96.py"
 LABELS = "configs/afa/afa-labels_mit-b0_1xb8-300it_shapes-96x96.py"
@@ -76,8 +78,8 @@ def train(config: str, work_dir: Path, iters: int, seed: int, options: list[str]
         code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT).returncode
     if code:
         raise SystemExit(f"{work_dir}: training failed, see {work_dir / 'console.log'}")
-    scalars = sorted(work_dir.glob("*/vis_data/scalars.json"))[-1].read_text().splitlines()
-    figures = next(f for f in map(json.loads, reversed(scalars)) if "seg/mIoU" in f)
+    validations = read_scalars(work_dir)[1].values()
+    figures = next(line for line in reversed(validations) if "seg/mIoU" in line)
     figures["seconds"] = round(time.time() - start, 1)
     (work_dir / "figures.json").write_text(json.dumps(figures, indent=1))
     return figures
